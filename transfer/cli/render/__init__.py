@@ -1,0 +1,1 @@
+"""Reports and plans as text and as JSON lines."""

@@ -1,0 +1,1 @@
+"""Places where data lives; each offers a Source, a Sink, or both."""

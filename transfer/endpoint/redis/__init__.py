@@ -1,0 +1,1 @@
+"""A live Redis or Valkey server as source and sink."""

@@ -1,0 +1,1 @@
+"""Carries out a Plan so that a crash loses nothing."""

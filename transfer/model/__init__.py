@@ -1,0 +1,1 @@
+"""The nouns every room speaks and the promises between rooms."""

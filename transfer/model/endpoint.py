@@ -1,0 +1,104 @@
+"""Where data lives, who answers there, and what it can do."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import msgspec
+
+
+class Secret:
+    """A password that no repr, log or error text shows; `reveal()` gives it to the wire."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """One server as a URL names it. `str()` of it is redacted and safe to show.
+
+    `db` is None when the URL names no logical database (all of them are meant).
+    `path` is set for unix sockets, else `host` and `port` hold.
+    """
+
+    scheme: str = "redis"
+    host: str = "127.0.0.1"
+    port: int = 6379
+    path: str = ""
+    db: int | None = None
+    username: str = ""
+    password: Secret | None = None
+    tls: bool = False
+    verify_tls: bool = True
+    cacert: str = ""
+    cert: str = ""
+    key: str = ""
+
+    def __str__(self) -> str:
+        user = ""
+        if self.username or self.password:
+            user = f"{quote(self.username, safe='')}{':***' if self.password else ''}@"
+        if self.path:
+            return f"unix://{user}{self.path}" + (f"?db={self.db}" if self.db is not None else "")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{user}{host}:{self.port}" + (f"/{self.db}" if self.db is not None else "")
+
+    __repr__ = __str__
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who answers at an address, from INFO server, replication and cluster.
+
+    `run_id` changes with every process; `replid` names the history of the data and survives a
+    failover as the new primary's `replid2`, valid up to `second_offset`.
+    """
+
+    vendor: str  # redis | valkey | keydb | dragonfly
+    version: tuple[int, int, int]
+    run_id: str
+    mode: str  # standalone | cluster | sentinel
+    role: str  # master | slave
+    replid: str = ""
+    replid2: str = ""
+    second_offset: int = -1
+    primary_host: str = ""
+    primary_port: int = 0
+    link_up: bool = True
+    syncing: bool = False
+
+    @property
+    def name(self) -> str:
+        """For people: `Valkey 9.1.2`."""
+        return f"{self.vendor.capitalize()} {'.'.join(map(str, self.version))}"
+
+
+class Features(msgspec.Struct, frozen=True, kw_only=True):
+    """What a live server can do, found by asking it (never by its version alone).
+
+    `dump_version` is the RDB version in the footer of its DUMP payloads; `restores` the set of
+    versions its RESTORE takes, as probed; `pexpiretime` (7.0+) reads absolute deadlines.
+    """
+
+    dump_version: int = 0
+    restores: frozenset[int] = frozenset()
+    pexpiretime: bool = False
+    no_touch: bool = False
+    tracking: bool = False
+    field_ttl: bool = False
+    memory_usage: bool = False

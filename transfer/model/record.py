@@ -1,0 +1,43 @@
+"""What flows: keys with their values, in batches that know where they came from."""
+
+from __future__ import annotations
+
+import msgspec
+
+NO_DEADLINE = -1
+"""`expire_at_ms` of a key that never expires. A deadline is a positive Unix time in milliseconds."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One key as it was at one moment.
+
+    `dump` is the payload as DUMP gave it: type byte, value, RDB version (2 bytes), CRC-64 (8 bytes).
+    """
+
+    db: int
+    key: bytes
+    dump: bytes
+    expire_at_ms: int
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Where to go on in one partition after everything before it was acknowledged.
+
+    `partition` names it (`db0`), `cursor` is the source's own token (a SCAN cursor, a line, an offset).
+    """
+
+    partition: str
+    cursor: str
+
+
+class Batch(msgspec.Struct):
+    """Records in the order they were read, with the position they complete.
+
+    `asked` counts the keys the source was asked for: `len(records) + gone + filtered + rejected` there.
+    `size_bytes` is what the batch holds of the memory budget until it is acknowledged.
+    An emptied batch still carries its position, which must be acknowledged.
+    """
+
+    position: Position
+    records: list[Record]
+    size_bytes: int = 0

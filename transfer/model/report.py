@@ -1,0 +1,136 @@
+"""What a run says at its end: counts, verdicts, findings, and the exit code they come to."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+EXIT_ORDER = (12, 10, 9, 4, 8, 6, 3, 7)
+"""If several hold, the first of these is the exit code (any other failure stands alone)."""
+
+
+class Verdict(StrEnum):
+    """What the comparison of one key came to."""
+
+    MATCH = "MATCH"
+    MISSING = "MISSING"
+    EXTRA = "EXTRA"
+    TYPE = "TYPE"
+    VALUE = "VALUE"
+    TTL = "TTL"
+    CHANGED = "CHANGED"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One key that is not the same on both sides. `db` and `key` are those of the target."""
+
+    verdict: Verdict
+    db: int
+    key: bytes
+    detail: str = ""
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """One key that could not be copied, and why. `db` and `key` are those of the source."""
+
+    db: int
+    key: bytes
+    code: str
+    cause: str
+
+
+class KeyCounts(msgspec.Struct):
+    """Where every key that was read went: read is the sum of all the others.
+
+    `already`: it was there, equal. `repeated`: this run had written it before (SCAN met it twice, or a
+    batch was sent again). `conflicts`: another value was there and stayed. `expired`: its deadline
+    passed on the way. `gone`: SCAN named it, reading found nothing.
+    """
+
+    read: int = 0
+    written: int = 0
+    already: int = 0
+    repeated: int = 0
+    conflicts: int = 0
+    expired: int = 0
+    gone: int = 0
+    rejected: int = 0
+
+    def adds_up(self) -> bool:
+        parts = self.written + self.already + self.repeated + self.conflicts + self.expired + self.gone
+        return self.read == parts + self.rejected
+
+
+class DbTable(msgspec.Struct):
+    """One row of the table at the end of a run: the two sides of one logical database."""
+
+    db: int
+    keys: tuple[int, int]
+    with_deadline: tuple[int, int]
+    digest: tuple[str, str]
+
+
+class VerifyResult(msgspec.Struct):
+    """Outcome of a comparison. `checked` counts keys of the source side, each once."""
+
+    mode: str = "full"
+    checked: int = 0
+    match: int = 0
+    missing: int = 0
+    extra: int = 0
+    type: int = 0
+    value: int = 0
+    ttl: int = 0
+    changed: int = 0
+    not_from_source: int = 0
+    seconds: float = 0.0
+    changes_known_by: str = "tracking"  # tracking | hashes | nothing
+
+    def differences(self) -> int:
+        return self.missing + self.extra + self.type + self.value + self.ttl
+
+    def count(self, verdict: Verdict) -> None:
+        name = verdict.value.lower()
+        setattr(self, name, getattr(self, name) + 1)
+
+
+class AsOf(msgspec.Struct, frozen=True):
+    """What moment the copy is of. A SCAN copy is of an interval, never of an instant."""
+
+    kind: str  # instant | interval
+    from_ms: int = msgspec.field(name="from")
+    to_ms: int = msgspec.field(name="to")
+    writes_meanwhile: int
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """The `result` line and the summary are both made from this."""
+
+    command: str
+    job: str
+    exit: int = 0
+    route: str = "scan"
+    seconds: float = 0.0
+    as_of: AsOf | None = None
+    keys: KeyCounts = msgspec.field(default_factory=KeyCounts)
+    bytes_read: int = 0
+    bytes_written: int = 0
+    peak_rss_bytes: int = 0
+    restarts: int = 0
+    verified: bool = False
+    verify: VerifyResult | None = None
+    dbs: list[DbTable] = msgspec.field(default_factory=list)
+    rejects: list[Reject] = msgspec.field(default_factory=list)
+    not_copied: list[str] = msgspec.field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
+    data: Any = None
+
+
+def worst(codes: list[int]) -> int:
+    """The exit code when several outcomes hold; 0 when none does."""
+    present = [code for code in codes if code]
+    ranked = [code for code in EXIT_ORDER if code in present]
+    others = [code for code in present if code not in EXIT_ORDER]
+    return (others or ranked or [0])[0]

@@ -1,0 +1,1 @@
+"""Moves batches through bounded queues and says how fast."""

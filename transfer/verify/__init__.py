@@ -1,0 +1,1 @@
+"""Compares two places and returns Findings; changes nothing."""

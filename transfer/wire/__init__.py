@@ -1,0 +1,1 @@
+"""Conversations with Redis servers over anyio streams."""

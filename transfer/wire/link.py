@@ -1,0 +1,130 @@
+"""One connection: a request of many commands out, as many replies back, in order.
+
+Rule 1: one `send` per request; replies are parsed by hiredis in a tight loop.
+Rule 2: a link whose request failed, timed out or was cancelled is closed and never used again,
+        so that a late reply can never be taken for another command's.
+Rule 3: nothing waits longer than `timeout` seconds for bytes that were asked for.
+Rule 4: resident bytes of one request's unparsed replies stay below `cap_bytes`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import anyio
+import hiredis
+from anyio.abc import ByteStream
+
+from transfer.model.errors import ForeignProtocolError, LinkError, OversizedReplyError
+
+_CHUNK = 1 << 20
+_DEFAULT_CAP = 64 << 20
+
+_WAIT = object()
+"""Stands for 'no whole reply yet', which None and False cannot: they are replies."""
+
+Reply = Any
+ErrorReply = hiredis.ReplyError
+
+
+class Link:
+    """A conversation in RESP with one server. Error replies are returned as `ErrorReply`, not raised.
+
+    Attributes:
+        where: the address, redacted, for messages.
+        received_bytes, sent_bytes: totals since the link was dialled.
+    """
+
+    def __init__(self, stream: ByteStream, where: str, timeout: float, cap_bytes: int = _DEFAULT_CAP) -> None:
+        self.where = where
+        self.timeout = timeout
+        self.cap_bytes = cap_bytes
+        self.closed = False
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        self._stream = stream
+        self._reader = hiredis.Reader(notEnoughData=_WAIT)
+
+    async def ask(self, request: bytes, replies: int, *, patience: float | None = None) -> list[Reply]:
+        """Send *request*, which holds *replies* commands, and return as many replies.
+
+        Raises:
+            LinkError: the connection broke, or *patience* seconds (default: the link's time limit)
+                passed without a byte; how much of the request was executed is unknown.
+            OversizedReplyError: one reply grew past `cap_bytes`.
+        """
+        return await self.ask_parts((request,), replies, patience=patience)
+
+    async def ask_parts(
+        self, parts: tuple[bytes, ...] | list[bytes], replies: int, *, patience: float | None = None
+    ) -> list[Reply]:
+        """Like `ask`, for a request in pieces that need not be joined (large payloads)."""
+        if self.closed:
+            raise LinkError("this link is closed", where=self.where)
+        try:
+            answers = await self._converse(parts, replies, patience or self.timeout)
+        except BaseException:
+            await self.close()
+            raise
+        return answers
+
+    async def _converse(self, parts: tuple[bytes, ...] | list[bytes], replies: int, patience: float) -> list[Reply]:
+        try:
+            for part in parts:
+                with anyio.fail_after(patience):
+                    await self._stream.send(part)
+                self.sent_bytes += len(part)
+            return await self._collect(replies, patience)
+        except TimeoutError:
+            raise LinkError(f"no answer within {patience:g} s", where=self.where, seconds=patience) from None
+        except hiredis.ProtocolError as error:
+            raise ForeignProtocolError(f"what answers does not speak RESP ({error})", where=self.where) from None
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError) as error:
+            raise LinkError(f"the connection broke ({_cause(error)})", where=self.where) from None
+
+    async def _collect(self, replies: int, patience: float) -> list[Reply]:
+        got: list[Reply] = []
+        feed, take, receive = self._reader.feed, self._reader.gets, self._stream.receive
+        pending = 0
+        while len(got) < replies:
+            with anyio.fail_after(patience):
+                data = await receive(_CHUNK)
+            feed(data)
+            self.received_bytes += len(data)
+            pending += len(data)
+            while (reply := take()) is not _WAIT:
+                got.append(reply)
+                pending = 0
+            if pending > self.cap_bytes:
+                raise OversizedReplyError(
+                    f"a reply passed {self.cap_bytes:,} bytes and was not taken", where=self.where, cap=self.cap_bytes
+                )
+        return got
+
+    async def next_push(self) -> Reply:
+        """Wait, without time limit, for the next message the server sends unasked (RESP3 pushes)."""
+        try:
+            while (reply := self._reader.gets()) is _WAIT:
+                self._reader.feed(await self._stream.receive(_CHUNK))
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError) as error:
+            await self.close()
+            raise LinkError(f"the connection broke ({_cause(error)})", where=self.where) from None
+        return reply
+
+    async def command(self, *words: bytes | str | int) -> Reply:
+        """One command, one reply."""
+        return (await self.ask(hiredis.pack_command(words), 1))[0]
+
+    async def close(self) -> None:
+        """Close the connection; safe to call twice."""
+        self.closed = True
+        with anyio.CancelScope(shield=True), contextlib.suppress(OSError, anyio.BrokenResourceError):
+            await anyio.aclose_forcefully(self._stream)
+
+
+def _cause(error: BaseException) -> str:
+    inner = error.__cause__ or error
+    if isinstance(error, anyio.EndOfStream):
+        return "the server closed it"
+    return str(inner) or type(inner).__name__

@@ -1,0 +1,145 @@
+"""One live server: dials links to it, knows who answered first, and asks again after every loss.
+
+    open -> link ... (lost) -> redial: backoff -> dial -> who answers? -> the same process: a new link
+                                                                     -> another: ReplacedError, nothing is sent
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from transfer.endpoint.redis import probe
+from transfer.model.endpoint import Address, Features, Identity
+from transfer.model.errors import GaveUpError, LinkError, ReplacedError, TransferError
+from transfer.wire.dial import Dialer
+from transfer.wire.link import Link
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
+
+
+class Server:
+    """A server and what is known of it. `open` it, then ask it for links.
+
+    Attributes:
+        identity, features: as found when it was opened (or adopted anew after a replacement).
+        give_up_s: how long `redial` keeps trying.
+        on_wait: called with a sentence whenever a redial has to wait, for people to read.
+    """
+
+    def __init__(self, dialer: Dialer, give_up_s: float = 300.0) -> None:
+        self.dialer = dialer
+        self.give_up_s = give_up_s
+        self.identity: Identity
+        self.features: Features
+        self.redials = 0
+        self._offset_ms = 0
+        self._clock = time.time() - time.monotonic()
+
+    @property
+    def address(self) -> Address:
+        return self.dialer.address
+
+    @property
+    def where(self) -> str:
+        return str(self.dialer.address)
+
+    @classmethod
+    async def open(
+        cls,
+        address: Address,
+        *,
+        name: str = "",
+        connect_timeout: float = 10.0,
+        timeout: float = 30.0,
+        give_up_s: float = 300.0,
+    ) -> Server:
+        """Dial once and learn who answers; no retries, so that a wrong address fails at once.
+
+        Raises:
+            UnreachableError, AuthError, TlsError, ForeignProtocolError, PermissionDeniedError.
+        """
+        server = cls(Dialer(address, name=name, connect_timeout=connect_timeout, timeout=timeout), give_up_s)
+        await server.adopt()
+        return server
+
+    async def adopt(self) -> None:
+        """Take whoever answers now as the server that is meant."""
+        async with self.link() as link:
+            self.identity = await probe.identify(link)
+            self.features = await probe.probe_features(link, self.identity)
+            self._offset_ms = await self._measure_offset_ms(link)
+
+    async def _measure_offset_ms(self, link: Link) -> int:
+        """Server clock minus our monotonic wall clock; the middle of the fastest of three looks."""
+        looks = []
+        for _ in range(3):
+            before = time.monotonic()
+            there = await probe.time_ms(link)
+            after = time.monotonic()
+            looks.append((after - before, there - ((before + after) / 2 + self._clock) * 1000))
+        return round(min(looks)[1])
+
+    @property
+    def clock_offset_ms(self) -> int:
+        return self._offset_ms
+
+    def now_ms(self) -> int:
+        """The server's clock now, from the offset measured when it was opened; steps of ours do not matter."""
+        return int((time.monotonic() + self._clock) * 1000) + self._offset_ms
+
+    @asynccontextmanager
+    async def link(
+        self, db: int | None = None, *, resp3: bool = False, cap_bytes: int = 64 << 20
+    ) -> AsyncIterator[Link]:
+        """A link for one piece of work, closed after it."""
+        link = await self.dialer.dial(db=db, resp3=resp3, cap_bytes=cap_bytes)
+        try:
+            yield link
+        finally:
+            await link.close()
+
+    async def redial(self, db: int, *, cap_bytes: int = 64 << 20) -> Link:
+        """A new link after a loss, to the same process as before.
+
+        Raises:
+            ReplacedError: another process answers; nothing was sent to it but questions.
+            GaveUpError: nobody answered for `give_up_s` seconds.
+        """
+        self.redials += 1
+        deadline = anyio.current_time() + self.give_up_s
+        pause = _FIRST_PAUSE_S
+        while True:
+            try:
+                return await self._dial_known(db, cap_bytes)
+            except TransferError as error:
+                waits = error.retryable or "LOADING" in error.message or "max number of clients" in error.message
+                if isinstance(error, ReplacedError) or not waits:
+                    raise
+                if anyio.current_time() + pause > deadline:
+                    raise GaveUpError(
+                        f"no connection for {self.give_up_s:g} s: {error.message}", where=self.where
+                    ) from error
+            await anyio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    async def _dial_known(self, db: int, cap_bytes: int) -> Link:
+        link = await self.dialer.dial(db=db, cap_bytes=cap_bytes)
+        try:
+            found = await probe.identify(link)
+            if found.syncing or await probe.is_loading(link):
+                raise LinkError("LOADING: the server is loading its data", where=self.where)
+            if found.run_id != self.identity.run_id or found.role != self.identity.role:
+                raise ReplacedError(
+                    f"another process answers: {found.name} {found.role}, run id {found.run_id[:12]}, "
+                    f"was {self.identity.name} {self.identity.role}, {self.identity.run_id[:12]}",
+                    where=self.where,
+                )
+        except BaseException:
+            await link.close()
+            raise
+        return link

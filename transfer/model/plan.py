@@ -1,0 +1,121 @@
+"""What is asked for, and what will be done about it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from transfer.model.endpoint import Address, Features, Identity
+
+
+class CopyRequest(msgspec.Struct, kw_only=True):
+    """The words of `copy` and `verify` after parsing; units as the names say.
+
+    `dbs` holds (source, target) pairs as `--db` gave them: None on the left is `*`, None on the right
+    is "the same number".
+    """
+
+    source: Address
+    target: Address
+    match: tuple[bytes, ...] = ()
+    exclude: tuple[bytes, ...] = ()
+    types: tuple[str, ...] = ()
+    dbs: tuple[tuple[int | None, int | None], ...] = ()
+    keys_from: str = ""
+    sample: float = 1.0
+    renames: tuple[tuple[bytes, bytes], ...] = ()
+    ttl: str = "keep"
+    ttl_amount_ms: int = 0
+    min_ttl_ms: int = 0
+    on_conflict: str = ""  # fail | skip | replace; "" is fail, not named
+    format: str = "auto"  # auto | raw | logical
+    rate_keys_per_s: int = 0
+    bwlimit_bytes_per_s: int = 0
+    workers: int = 0  # 0: chosen
+    batch: int = 0  # 0: chosen
+    max_memory_bytes: int = 256 << 20
+    max_duration_ms: int = 0
+    max_rejects: str = "1000"
+    on_full: str = ""  # wait | stop; "" is wait, not named
+    max_skew_ms: int = 1_000
+    verify: str = "full"  # full | none | sample
+    verify_sample: float = 1.0
+    ttl_tolerance_ms: int = 500
+    connect_timeout_ms: int = 10_000
+    timeout_ms: int = 30_000
+    give_up_after_ms: int = 300_000
+    allow: frozenset[str] = frozenset()
+    state_dir: str = ""
+    spill_dir: str = ""
+    hash_keys: bool = False
+    label: str = ""
+
+
+class Hazard(msgspec.Struct, frozen=True):
+    """Something in the plan that needs consent by name (`--allow NAME`)."""
+
+    name: str
+    message: str
+    exit_code: int = 2
+    code: str = "E104"
+
+
+class DbPlan(msgspec.Struct, frozen=True):
+    """One logical database: where it goes and what both sides hold now (INFO keyspace)."""
+
+    source_db: int
+    target_db: int
+    keys: int
+    with_deadline: int
+    target_keys: int
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """One server as preflight found it. Memory in bytes; `maxmemory` 0 is no limit."""
+
+    place: str
+    identity: Identity
+    features: Features
+    databases: int
+    used_memory_bytes: int
+    dataset_bytes: int
+    maxmemory_bytes: int
+    maxmemory_policy: str
+    clock_offset_ms: int
+    """Server clock minus ours."""
+
+
+class CopyPlan(msgspec.Struct, kw_only=True):
+    """What a copy will do; printed before it, and all there is to --dry-run.
+
+    `writing` is raw (RESTORE) or logical (type commands); `changes_known_by` says how a difference is
+    told from a change at the source: tracking | hashes.
+    """
+
+    source: Side
+    target: Side
+    dbs: list[DbPlan]
+    writing: str
+    changes_known_by: str
+    skew_ms: int
+    hazards: list[Hazard] = msgspec.field(default_factory=list)
+    warnings: list[str] = msgspec.field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
+    choices: dict[str, str] = msgspec.field(default_factory=dict)
+
+    @property
+    def keys(self) -> int:
+        return sum(db.keys for db in self.dbs)
+
+    def fingerprint(self) -> str:
+        """`sha256:...` over what was chosen and for whom; counts and clocks do not enter."""
+        stable = {
+            "source": [self.source.place, self.source.identity.replid or self.source.identity.run_id],
+            "target": [self.target.place, self.target.identity.replid or self.target.identity.run_id],
+            "dbs": [[db.source_db, db.target_db] for db in self.dbs],
+            "writing": self.writing,
+            "hazards": sorted(hazard.name for hazard in self.hazards),
+            "choices": dict(sorted(self.choices.items())),
+        }
+        return "sha256:" + hashlib.sha256(msgspec.json.encode(stable, order="deterministic")).hexdigest()

@@ -50,6 +50,8 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     spill_dir: str = ""
     hash_keys: bool = False
     label: str = ""
+    dry_run: bool = False
+    approved_plan: str = ""
 
 
 class Hazard(msgspec.Struct, frozen=True):

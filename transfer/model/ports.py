@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
+from transfer.model.plan import CopyPlan, Hazard
 from transfer.model.record import Batch, Position
-from transfer.model.report import Finding, KeyCounts, Reject
+from transfer.model.report import Finding, Progress, Reject, Report
+from transfer.model.value import ReadValue, Value
 
 
 class KeyLedger(Protocol):
@@ -36,8 +38,8 @@ class Source(Protocol):
 class Sink(Protocol):
     """A place that can be written in batches."""
 
-    async def write(self, batch: Batch) -> KeyCounts:
-        """Make *batch* durable at this place, then return where each record went.
+    async def write(self, batch: Batch) -> None:
+        """Make *batch* durable at this place, then return; the fate of each record is in the run's Tally.
 
         Returning is the acknowledgement: the caller records `batch.position` and never sends the
         batch again. Writing the same batch twice leaves the place as writing it once.
@@ -49,5 +51,63 @@ class Sink(Protocol):
         """
 
 
+class Observer(Protocol):
+    """Who is told what a run does, in this order: job_started, planned, consent, then the rest as it comes.
+
+    No method raises for a reader that went away, and none but `consent` waits for anybody.
+    """
+
+    def job_started(self, job: str, command: str) -> None:
+        """The row of *job* is in the store; nothing was said before."""
+
+    def planned(self, plan: CopyPlan) -> None:
+        """Preflight is done. For a dry run this is all there is."""
+
+    async def consent(self, plan: CopyPlan, hazards: list[Hazard]) -> bool:
+        """Whether to go on although *hazards*, those that no flag accepted, hold. Asks only on a terminal."""
+
+    def progress(self, snapshot: Progress) -> None:
+        """Call as often as convenient; what is shown is throttled here."""
+
+    def finding(self, finding: Finding) -> None:
+        """One key differs, finally: not before its re-reads are done."""
+
+    def reject(self, reject: Reject) -> None:
+        """One key could not be copied."""
+
+    def warning(self, text: str) -> None:
+        """Something a person should know that changes no exit code."""
+
+    def finished(self, report: Report) -> None:
+        """The end, with what was reached; call it also before raising for a run that failed under way."""
+
+
 RejectListener = Callable[[Reject], None]
 FindingListener = Callable[[Finding], None]
+WarningListener = Callable[[str], None]
+SameValue = Callable[[Value, Value], bool]
+
+
+class ValuesOf(Protocol):
+    """Values of source keys, each read in one moment with its deadline."""
+
+    async def __call__(self, db: int, keys: list[bytes]) -> list[ReadValue]:
+        """One ReadValue per key, in order."""
+
+
+class Budget(Protocol):
+    """Bounded memory for payloads in flight."""
+
+    total_bytes: int
+
+    async def acquire(self, size_bytes: int) -> None:
+        """Wait until *size_bytes* fit, then hold them."""
+
+    def correct(self, held_bytes: int, actual_bytes: int) -> None:
+        """Replace an estimate by what it came to."""
+
+    def release(self, size_bytes: int) -> None:
+        """Give bytes back."""
+
+
+ReadListener = Callable[[list[bytes], float], None]

@@ -105,6 +105,20 @@ class AsOf(msgspec.Struct, frozen=True):
     writes_meanwhile: int
 
 
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a phase stands. `share` is 0..1, None while unknown, as `total_keys` and `eta_s` are."""
+
+    phase: str  # copy | verify
+    share: float | None = None
+    keys: int = 0
+    total_keys: int | None = None
+    bytes: int = 0
+    keys_per_s: float = 0.0
+    bytes_per_s: float = 0.0
+    eta_s: float | None = None
+    rejected: int = 0
+
+
 class Report(msgspec.Struct, kw_only=True):
     """The `result` line and the summary are both made from this."""
 

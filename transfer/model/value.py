@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from transfer.model.record import NO_DEADLINE
+
 StreamId = tuple[int, int]
 """(milliseconds, sequence)"""
 
@@ -73,3 +75,15 @@ class StreamValue(msgspec.Struct, frozen=True):
 
 
 Value = StringValue | ListValue | SetValue | SortedSetValue | HashValue | StreamValue
+
+
+class ReadValue(msgspec.Struct, frozen=True):
+    """What a key held and until when.
+
+    `value` is None when the key is gone, or when `problem` says why it cannot be represented here
+    (a module type, a server that refuses to read it; `expire_at_ms` is not known then).
+    """
+
+    value: Value | None
+    expire_at_ms: int = NO_DEADLINE
+    problem: str = ""

@@ -7,10 +7,11 @@ No byte of AUTH is sent before the certificate was accepted.
 
 from __future__ import annotations
 
+import socket
 import ssl
 
 import anyio
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from anyio.streams.tls import TLSStream
 
 from transfer.model.endpoint import Address
@@ -19,12 +20,17 @@ from transfer.model.errors import (
     FileMissingError,
     ForeignProtocolError,
     LinkError,
+    PermissionDeniedError,
     ServerRefusedError,
     TlsError,
     TransferError,
     UnreachableError,
 )
 from transfer.wire.link import ErrorReply, Link
+
+_TLS_HINT = "check the port; rediss:// if it expects TLS"
+_PLAIN_HINT = "check the port; redis:// if it does not speak TLS"
+_CROWDED = "ERR max number of clients"
 
 
 class Dialer:
@@ -48,21 +54,29 @@ class Dialer:
         """Connect, authenticate and select *db* (default: the address's own, else 0).
 
         Raises:
-            UnreachableError, TlsError, AuthError, ForeignProtocolError, ServerRefusedError, LinkError.
+            UnreachableError: nobody answers, in time or at all; also where a connection ends at the first command, as
+                it does behind a balancer whose server is down: it may be tried again.
+            TlsError, FileMissingError: handshake or certificate files; nothing was sent over the session.
+            AuthError, PermissionDeniedError, ServerRefusedError: the server says no.
+            ForeignProtocolError: what answers is no server of ours.
+            LinkError: the connection broke.
         """
+        stage = "connection"
         link: Link | None = None
         try:
             with anyio.fail_after(self.connect_timeout):
                 stream = await self._connect()
+                if self.address.tls:
+                    stage = "answer to the TLS handshake"
+                    stream = await self._secure(stream)
+                stage = "answer"
                 link = Link(stream, str(self.address), self.timeout, cap_bytes)
                 await self._introduce(link, self.address.db if db is None else db, resp3)
         except BaseException as error:
             if link is not None:
                 await link.close()
             if isinstance(error, TimeoutError):
-                raise UnreachableError(
-                    f"no connection within {self.connect_timeout:g} s", where=str(self.address)
-                ) from None
+                raise self._silence(stage) from None
             raise
         return link
 
@@ -71,10 +85,11 @@ class Dialer:
         try:
             if address.path:
                 return await anyio.connect_unix(address.path)
-            stream: ByteStream = await anyio.connect_tcp(address.host, address.port)
-        except OSError as error:
+            stream = await anyio.connect_tcp(address.host, address.port)
+        except (OSError, UnicodeError) as error:  # UnicodeError: no host name can read like this
             raise UnreachableError(f"cannot connect: {_reason(error)}", where=str(address)) from None
-        return await self._secure(stream) if address.tls else stream
+        _keep_alive(stream)
+        return stream
 
     async def _secure(self, stream: ByteStream) -> ByteStream:
         where = str(self.address)
@@ -83,67 +98,114 @@ class Dialer:
             return await TLSStream.wrap(
                 stream, hostname=self.address.host, ssl_context=context, standard_compatible=False
             )
-        except ssl.SSLCertVerificationError as error:
-            await anyio.aclose_forcefully(stream)
-            raise TlsError(f"the certificate was refused: {error.verify_message}", where=where) from None
-        except (ssl.SSLError, anyio.EndOfStream, anyio.BrokenResourceError, OSError) as error:
-            await anyio.aclose_forcefully(stream)
-            raise TlsError(f"the TLS handshake failed: {_reason(error)}", where=where) from None
-        except TransferError:
-            await anyio.aclose_forcefully(stream)
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+            if isinstance(error, ssl.SSLCertVerificationError):
+                raise TlsError(f"the certificate was refused: {error.verify_message}", where=where) from None
+            if isinstance(error, ssl.SSLError):
+                raise TlsError(f"the TLS handshake failed: {_reason(error)}", where=where, hint=_hint(error)) from None
+            if isinstance(error, (anyio.EndOfStream, anyio.BrokenResourceError)):
+                raise UnreachableError(
+                    "the server closed the connection in the TLS handshake", where=where, hint=_PLAIN_HINT
+                ) from None
             raise
+
+    def _silence(self, stage: str) -> UnreachableError:
+        hint = _PLAIN_HINT if "TLS" in stage else _TLS_HINT if stage == "answer" and not self.address.tls else ""
+        message = f"no {stage} within {self.connect_timeout:g} s"
+        return UnreachableError(message, where=str(self.address), hint=hint, seconds=self.connect_timeout)
 
     async def _introduce(self, link: Link, db: int | None, resp3: bool) -> None:
         try:
             await self._authenticate(link, resp3)
+        except ForeignProtocolError as error:
+            raise ForeignProtocolError(error.message, where=link.where, hint=_TLS_HINT) from None
         except LinkError as error:
-            if "closed" in error.message:
-                raise ForeignProtocolError(
-                    "the server closed the connection at the first command", where=link.where,
-                    hint="check the port; rediss:// if it expects TLS",
-                ) from None
-            raise
+            raise self._broken_at_once(error) from None
         if self.name:
             await link.command("CLIENT", "SETNAME", self.name)
         if db:
             refuse(await link.command("SELECT", db), link.where)
 
+    def _broken_at_once(self, error: LinkError) -> TransferError:
+        """What a connection that ends at the first command means. TLS 1.3 asks for a client's certificate that late."""
+        if isinstance(error.__context__, ssl.SSLError):
+            return TlsError(
+                f"the server refused the TLS session: {_reason(error.__context__)}",
+                where=error.where,
+                hint="?cert=FILE&key=FILE show who we are, if the server asks for that",
+            )
+        if "connection broke" not in error.message or self.address.tls:
+            return error
+        return UnreachableError(f"at the first command {error.message}", where=error.where, hint=_TLS_HINT)
+
     async def _authenticate(self, link: Link, resp3: bool) -> None:
         address = self.address
-        if address.password is not None:
+        if address.password is not None or address.username:
             user = (address.username,) if address.username else ()
-            answer = await link.command("AUTH", *user, address.password.reveal())
-            refuse(answer, link.where)
+            secret = address.password.reveal() if address.password else ""
+            answer = await link.command("AUTH", *user, secret.encode(errors="surrogateescape"))
+            refuse(_without(secret, answer), link.where)
         if resp3:
             refuse(await link.command("HELLO", 3), link.where)
         answer = await link.command("PING")
-        if isinstance(answer, ErrorReply) and str(answer).startswith(("NOAUTH", "WRONGPASS", "DENIED")):
-            refuse(answer, link.where)
-        elif not isinstance(answer, ErrorReply) and answer != b"PONG":
+        if isinstance(answer, ErrorReply):
+            if str(answer).startswith(("NOAUTH", "WRONGPASS", "DENIED", _CROWDED)):
+                refuse(answer, link.where)
+        elif answer != b"PONG":
             raise ForeignProtocolError("what answers PING does not speak RESP", where=link.where)
 
 
 def refuse(answer: object, where: str) -> None:
-    """Raise what an error reply to a control command means; any other reply passes."""
+    """Raise what an error reply to a control command means; any other reply passes.
+
+    Raises:
+        AuthError, PermissionDeniedError, ServerRefusedError: as the reply says.
+        LinkError: the server has too many clients at the moment.
+    """
     if not isinstance(answer, ErrorReply):
         return
-    text = str(answer)
+    text, _, _ = str(answer).partition(", with args beginning with")  # servers echo arguments, secrets too
     if text.startswith(("NOAUTH", "WRONGPASS", "ERR AUTH", "ERR Client sent AUTH", "ERR invalid password")):
         raise AuthError(f"the server refused us: {text}", where=where)
+    if text.startswith("NOPERM"):
+        raise PermissionDeniedError(f"the server refused a command: {text}", where=where)
+    if text.startswith(_CROWDED):
+        raise LinkError(f"the server refused a connection: {text}", where=where)
     raise ServerRefusedError(f"the server refused a command: {text}", where=where)
 
 
+def _without(secret: str, answer: object) -> object:
+    """*answer*, its text without *secret* if it is an error: a proxy may repeat what it was sent."""
+    if isinstance(answer, ErrorReply) and secret and secret in str(answer):
+        return ErrorReply(str(answer).replace(secret, "***"))
+    return answer
+
+
 def tls_context(address: Address) -> ssl.SSLContext:
-    """TLS 1.2+, certificate and host name verified unless the address says otherwise."""
+    """TLS 1.2+, certificate and host name verified unless the address says otherwise.
+
+    Raises:
+        FileMissingError: a certificate or key file is not there or cannot be read.
+        TlsError: a file holds something else, or a key that is encrypted.
+    """
+    where = str(address)
     try:
         context = ssl.create_default_context(cafile=address.cacert or None)
         if address.cert:
-            context.load_cert_chain(address.cert, address.key or None)
-    except FileNotFoundError as error:
-        named = " or ".join(filter(None, (address.cacert, address.cert, address.key)))
-        raise FileMissingError(f"no such certificate file: {named}", where=str(address)) from error
+            context.load_cert_chain(address.cert, address.key or None, password=_no_passphrase)
     except ssl.SSLError as error:
-        raise TlsError(f"the certificate files cannot be used: {_reason(error)}", where=str(address)) from None
+        raise TlsError(f"the certificate files cannot be used: {_reason(error)}", where=where) from None
+    except OSError as error:
+        named = " or ".join(filter(None, (address.cacert, address.cert, address.key)))
+        raise FileMissingError(f"cannot read a certificate file: {named}: {error.strerror}", where=where) from None
+    except _EncryptedKeyError:
+        raise TlsError(
+            f"the private key {address.key or address.cert} is encrypted",
+            where=where,
+            hint="openssl pkey -in KEY -out PLAIN_KEY takes the passphrase off",
+        ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not address.verify_tls:
         context.check_hostname = False
@@ -151,8 +213,30 @@ def tls_context(address: Address) -> ssl.SSLContext:
     return context
 
 
+class _EncryptedKeyError(Exception):
+    """OpenSSL asked for a passphrase; without an answer of ours it would ask the terminal and wait."""
+
+
+def _no_passphrase() -> str:
+    raise _EncryptedKeyError
+
+
+def _keep_alive(stream: SocketStream) -> None:
+    """Have the kernel notice a peer that vanished, about 30 s after its last sign: `next_push` waits without limit."""
+    raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - not Django's
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):  # seconds, seconds, probes
+        if hasattr(socket, name):
+            raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _hint(error: ssl.SSLError) -> str:
+    return _PLAIN_HINT if "WRONG_VERSION_NUMBER" in str(error) else ""
+
+
 def _reason(error: BaseException) -> str:
-    inner = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    if isinstance(inner, ExceptionGroup):
+    """The innermost reason a connection failed for; several tried addresses of one host have several."""
+    inner: BaseException = error.__cause__ or error
+    while isinstance(inner, BaseExceptionGroup):
         inner = inner.exceptions[0]
     return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__

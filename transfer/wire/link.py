@@ -5,18 +5,22 @@ Rule 2: a link whose request failed, timed out or was cancelled is closed and ne
         so that a late reply can never be taken for another command's.
 Rule 3: nothing waits longer than `timeout` seconds for bytes that were asked for.
 Rule 4: resident bytes of one request's unparsed replies stay below `cap_bytes`.
+Rule 5: a request gets its replies and no more; one too many means they no longer belong together: the link is closed.
+        Only RESP3 pushes may come in between; they wait for `next_push`.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import anyio
 import hiredis
 from anyio.abc import ByteStream
 
-from transfer.model.errors import ForeignProtocolError, LinkError, OversizedReplyError
+from transfer.model.errors import ForeignProtocolError, LinkError, OversizedReplyError, TransferError
 
 _CHUNK = 1 << 20
 _DEFAULT_CAP = 64 << 20
@@ -45,6 +49,7 @@ class Link:
         self.sent_bytes = 0
         self._stream = stream
         self._reader = hiredis.Reader(notEnoughData=_WAIT)
+        self._pushes: deque[Reply] = deque()
 
     async def ask(self, request: bytes, replies: int, *, patience: float | None = None) -> list[Reply]:
         """Send *request*, which holds *replies* commands, and return as many replies.
@@ -53,6 +58,7 @@ class Link:
             LinkError: the connection broke, or *patience* seconds (default: the link's time limit)
                 passed without a byte; how much of the request was executed is unknown.
             OversizedReplyError: one reply grew past `cap_bytes`.
+            ForeignProtocolError: what came back is not RESP, or not as many replies as commands.
         """
         return await self.ask_parts((request,), replies, patience=patience)
 
@@ -70,61 +76,106 @@ class Link:
         return answers
 
     async def _converse(self, parts: tuple[bytes, ...] | list[bytes], replies: int, patience: float) -> list[Reply]:
-        try:
+        with self._named_failures(patience):
             for part in parts:
                 with anyio.fail_after(patience):
                     await self._stream.send(part)
                 self.sent_bytes += len(part)
             return await self._collect(replies, patience)
+
+    async def _collect(self, replies: int, patience: float) -> list[Reply]:
+        got: list[Reply] = []
+        take = self._reader.gets
+        pending = 0
+        while len(got) < replies:
+            with anyio.fail_after(patience):
+                pending += await self._receive()
+            while (reply := take()) is not _WAIT:
+                if type(reply) is hiredis.PushNotification:
+                    self._pushes.append(reply)
+                    continue
+                got.append(reply)
+                pending = 0
+            self._cap(pending)
+        if len(got) > replies:
+            raise ForeignProtocolError(
+                f"{len(got)} replies came to {replies} commands", where=self.where, replies=len(got), commands=replies
+            )
+        return got
+
+    async def send(self, request: bytes) -> None:
+        """Send *request* and wait for nothing; its replies come through `next_push`, after earlier pushes."""
+        try:
+            await self._stream.send(request)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
+            await self.close()
+            raise LinkError(f"the connection broke ({_cause(error)})", where=self.where) from None
+
+    async def next_push(self) -> Reply:
+        """Wait, without time limit, for the next message the server sends unasked (RESP3 pushes).
+
+        Cancelling the wait leaves the link usable: nothing was asked for.
+
+        Raises:
+            LinkError: the connection broke or was closed.
+            OversizedReplyError, ForeignProtocolError: as for `ask`.
+        """
+        if self._pushes:
+            return self._pushes.popleft()
+        if self.closed:
+            raise LinkError("this link is closed", where=self.where)
+        pending = 0
+        try:
+            with self._named_failures(0):
+                while (reply := self._reader.gets()) is _WAIT:
+                    pending += await self._receive()
+                    self._cap(pending)
+        except TransferError:
+            await self.close()
+            raise
+        return reply
+
+    async def _receive(self) -> int:
+        data = await self._stream.receive(_CHUNK)
+        self._reader.feed(data)
+        self.received_bytes += len(data)
+        return len(data)
+
+    def _cap(self, pending: int) -> None:
+        if pending > self.cap_bytes:
+            raise OversizedReplyError(
+                f"a reply passed {self.cap_bytes:,} bytes and was not taken", where=self.where, cap=self.cap_bytes
+            )
+
+    @contextlib.contextmanager
+    def _named_failures(self, patience: float) -> Iterator[None]:
+        """Foreign exceptions of a conversation as ours. A cause stays in `__context__`, for `Dialer` to look at."""
+        try:
+            yield
         except TimeoutError:
             raise LinkError(f"no answer within {patience:g} s", where=self.where, seconds=patience) from None
         except hiredis.ProtocolError as error:
             raise ForeignProtocolError(f"what answers does not speak RESP ({error})", where=self.where) from None
+        except MemoryError:  # a declared count of elements that no machine holds
+            raise OversizedReplyError("a reply declares more elements than fit in memory", where=self.where) from None
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError) as error:
             raise LinkError(f"the connection broke ({_cause(error)})", where=self.where) from None
-
-    async def _collect(self, replies: int, patience: float) -> list[Reply]:
-        got: list[Reply] = []
-        feed, take, receive = self._reader.feed, self._reader.gets, self._stream.receive
-        pending = 0
-        while len(got) < replies:
-            with anyio.fail_after(patience):
-                data = await receive(_CHUNK)
-            feed(data)
-            self.received_bytes += len(data)
-            pending += len(data)
-            while (reply := take()) is not _WAIT:
-                got.append(reply)
-                pending = 0
-            if pending > self.cap_bytes:
-                raise OversizedReplyError(
-                    f"a reply passed {self.cap_bytes:,} bytes and was not taken", where=self.where, cap=self.cap_bytes
-                )
-        return got
-
-    async def next_push(self) -> Reply:
-        """Wait, without time limit, for the next message the server sends unasked (RESP3 pushes)."""
-        try:
-            while (reply := self._reader.gets()) is _WAIT:
-                self._reader.feed(await self._stream.receive(_CHUNK))
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError) as error:
-            await self.close()
-            raise LinkError(f"the connection broke ({_cause(error)})", where=self.where) from None
-        return reply
 
     async def command(self, *words: bytes | str | int) -> Reply:
         """One command, one reply."""
-        return (await self.ask(hiredis.pack_command(words), 1))[0]
+        return (await self.ask(hiredis.pack_command(words), 1))[0]  # type: ignore[arg-type]  # its stub says one word
 
     async def close(self) -> None:
-        """Close the connection; safe to call twice."""
+        """Close the connection at once, dropping what was not sent yet; safe to call twice."""
         self.closed = True
         with anyio.CancelScope(shield=True), contextlib.suppress(OSError, anyio.BrokenResourceError):
-            await anyio.aclose_forcefully(self._stream)
+            await self._stream.aclose()
 
 
 def _cause(error: BaseException) -> str:
     inner = error.__cause__ or error
     if isinstance(error, anyio.EndOfStream):
         return "the server closed it"
+    if isinstance(inner, OSError) and inner.strerror:
+        return inner.strerror
     return str(inner) or type(inner).__name__

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import anyio
 
@@ -19,6 +20,7 @@ from transfer.model.errors import GaveUpError, LinkError, ReplacedError, Transfe
 from transfer.wire.dial import Dialer
 from transfer.wire.link import Link
 
+_T = TypeVar("_T")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 
 
@@ -69,7 +71,7 @@ class Server:
 
     async def adopt(self) -> None:
         """Take whoever answers now as the server that is meant."""
-        async with self.link() as link:
+        async with self.link(db=0) as link:  # the database of the URL need not exist
             self.identity = await probe.identify(link)
             self.features = await probe.probe_features(link, self.identity)
             self._offset_ms = await self._measure_offset_ms(link)
@@ -110,12 +112,30 @@ class Server:
             ReplacedError: another process answers; nothing was sent to it but questions.
             GaveUpError: nobody answered for `give_up_s` seconds.
         """
+        return await self._patiently(lambda: self._dial_known(db, cap_bytes))
+
+    async def adopt_when_up(self) -> None:
+        """Like `adopt`, waiting while nobody answers or the server loads its data.
+
+        Raises:
+            GaveUpError: nobody answered for `give_up_s` seconds.
+        """
+        await self._patiently(self._adopt_loaded)
+
+    async def _adopt_loaded(self) -> None:
+        async with self.link() as link:
+            if await probe.is_loading(link):
+                raise LinkError("LOADING: the server is loading its data", where=self.where)
+        await self.adopt()
+
+    async def _patiently(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """*work*, again and again with growing pauses while it fails in a way that may pass."""
         self.redials += 1
         deadline = anyio.current_time() + self.give_up_s
         pause = _FIRST_PAUSE_S
         while True:
             try:
-                return await self._dial_known(db, cap_bytes)
+                return await work()
             except TransferError as error:
                 waits = error.retryable or "LOADING" in error.message or "max number of clients" in error.message
                 if isinstance(error, ReplacedError) or not waits:

@@ -1,0 +1,68 @@
+"""Records on their way down: under which name and deadline each lands, and what is still to do for it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from transfer.model.record import NO_DEADLINE, Record
+from transfer.model.selection import Mapping
+from transfer.model.tally import Tally
+
+
+class Landing(msgspec.Struct, frozen=True):
+    """One record with the name and deadline it gets at the target."""
+
+    record: Record
+    name: bytes
+    expire_at_ms: int
+
+
+class Delivery(msgspec.Struct):
+    """A batch in the middle of being written; each landing stands in one list until its fate is known.
+
+    `fresh` is to be sent, `busy` was answered BUSYKEY, `refused` holds landings whose payload was
+    refused, with the reply. `lost` says that a request broke off, so that some of `fresh` may have arrived.
+    """
+
+    db: int
+    fresh: list[Landing]
+    busy: list[Landing] = msgspec.field(default_factory=list)
+    refused: list[tuple[Landing, str]] = msgspec.field(default_factory=list)
+    lost: bool = False
+
+    @property
+    def open(self) -> bool:
+        return bool(self.fresh or self.busy or self.refused)
+
+
+class Approach:
+    """Turns records into landings by the mapping and both servers' clocks."""
+
+    def __init__(self, mapping: Mapping, tally: Tally) -> None:
+        self.mapping = mapping
+        self._tally = tally
+        self._plain = mapping.keeps_names and mapping.ttl.kind == "keep"
+
+    def land(self, records: list[Record], source_now_ms: int, target_now_ms: int) -> list[Landing]:
+        """Name and deadline of every record; those whose deadline has passed at the target are counted out."""
+        if self._plain:
+            landings = [Landing(record, record.key, record.expire_at_ms) for record in records]
+        else:
+            landings = [self._place(record, source_now_ms, target_now_ms) for record in records]
+        alive = [
+            landing
+            for landing in landings
+            if landing.expire_at_ms == NO_DEADLINE or landing.expire_at_ms > target_now_ms
+        ]
+        if len(alive) < len(landings):
+            self._tally.settle("expired", len(landings) - len(alive))
+        return alive
+
+    def _place(self, record: Record, source_now_ms: int, target_now_ms: int) -> Landing:
+        deadline = self.mapping.ttl.apply(record.expire_at_ms, source_now_ms, target_now_ms)
+        return Landing(record, self.mapping.name(record.key), deadline)
+
+    def again(self, landing: Landing, expire_at_ms: int, source_now_ms: int, target_now_ms: int) -> Landing:
+        """The same landing for a record that was read anew with another deadline."""
+        deadline = self.mapping.ttl.apply(expire_at_ms, source_now_ms, target_now_ms)
+        return Landing(landing.record, landing.name, deadline)

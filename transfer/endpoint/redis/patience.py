@@ -1,0 +1,73 @@
+"""How long a side that cannot go on is waited for, and what is said meanwhile."""
+
+from __future__ import annotations
+
+import random
+
+import anyio
+
+from transfer.model.errors import GaveUpError, LinkError, TargetFullError
+from transfer.model.ports import WarningListener
+from transfer.wire.replies import ReplyClass, classify
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+
+
+class Patience:
+    """Shared by all writers of a run: progress of any of them is progress.
+
+    Args:
+        give_up_s: no progress for this long ends the run.
+        stop_when_full: OOM at the target ends the run at once (--on-full stop).
+        on_warning: told once per stretch of waiting.
+    """
+
+    def __init__(self, give_up_s: float, *, stop_when_full: bool, where: str, on_warning: WarningListener) -> None:
+        self._give_up_s = give_up_s
+        self._stop_when_full = stop_when_full
+        self._where = where
+        self._on_warning = on_warning
+        self._since: float | None = None
+        self._pause_s = _FIRST_PAUSE_S
+        self.breaks = 0
+
+    def progressed(self) -> None:
+        self._since = None
+        self._pause_s = _FIRST_PAUSE_S
+
+    async def held(self, refusal: str) -> None:
+        """Wait after an answer that says "not now".
+
+        Raises:
+            TargetFullError: the target is full and the run stops then, or waited long enough.
+            GaveUpError: it said so for all of the give-up time.
+        """
+        full = classify(refusal) is ReplyClass.FULL
+        if full and self._stop_when_full:
+            raise TargetFullError(f"the target has no memory left: {refusal}", where=self._where)
+        if self._since is None:
+            self._on_warning(f"the target cannot go on, waiting up to {self._give_up_s:g} s: {refusal}")
+        if self._exhausted():
+            failure = TargetFullError if full else GaveUpError
+            raise failure(f"no progress for {self._give_up_s:g} s: {refusal}", where=self._where)
+        await self._wait()
+
+    async def broken(self, error: LinkError) -> None:
+        """Wait a moment after a broken link; the next lease dials anew.
+
+        Raises:
+            GaveUpError: links broke, without any progress, for all of the give-up time.
+        """
+        self.breaks += 1
+        if self._exhausted():
+            raise GaveUpError(f"no progress for {self._give_up_s:g} s: {error.message}", where=self._where) from error
+        await self._wait()
+
+    def _exhausted(self) -> bool:
+        now = anyio.current_time()
+        self._since = now if self._since is None else self._since
+        return now - self._since > self._give_up_s
+
+    async def _wait(self) -> None:
+        await anyio.sleep(self._pause_s * random.uniform(0.5, 1.0))
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)

@@ -1,0 +1,110 @@
+"""Keys whose payload the target cannot load, written by type commands instead.
+
+    refused landings -> what cannot be rebuilt is rejected by name
+                     -> value and deadline read anew from the source, in one moment -> one MULTI per group at the target
+"""
+
+from __future__ import annotations
+
+from transfer.codec.dump import MODULE_TYPES, has_field_ttl
+from transfer.endpoint.redis.landing import Approach, Delivery, Landing
+from transfer.endpoint.redis.logical import BUSY, WRITTEN, LogicalItem, unwritable, write_values
+from transfer.endpoint.redis.server import Server
+from transfer.model.ports import KeyLedger, ValuesOf
+from transfer.model.tally import Tally
+from transfer.model.value import ReadValue
+from transfer.wire.link import Link
+from transfer.wire.replies import ReplyClass, classify
+
+REFUSED_CODE = "E204"
+_KEYS_AT_ONCE = 64
+
+
+class Rebuild:
+    """Writes refused landings by type commands, obeying the conflict policy."""
+
+    def __init__(
+        self,
+        source: Server,
+        target: Server,
+        approach: Approach,
+        source_values: ValuesOf,
+        written: KeyLedger,
+        tally: Tally,
+        *,
+        replace: bool,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._approach = approach
+        self._source_values = source_values
+        self._written = written
+        self._tally = tally
+        self._replace = replace
+
+    async def write(self, link: Link, delivery: Delivery) -> str:
+        """Write what stands in `delivery.refused`; returns a refusal that holds for now ("OOM ..."), else ""."""
+        self._reject_parts(delivery)
+        while delivery.refused:
+            some = [landing for landing, _ in delivery.refused[:_KEYS_AT_ONCE]]
+            values = await self._source_values(some[0].record.db, [landing.record.key for landing in some])
+            items = self._items(some, values)
+            delivery.refused[: len(some)] = [(landing, "") for landing, _ in items]
+            outcomes = await write_values(
+                link,
+                [item for _, item in items],
+                replace=self._replace,
+                stream_counters=self._target.features.pexpiretime,  # both came with 7.0
+            )
+            del delivery.refused[: len(items)]
+            held = self._settle(delivery, items, outcomes)
+            if held:
+                return held
+        return ""
+
+    def _reject_parts(self, delivery: Delivery) -> None:
+        """Reject by name what type commands would bring over without some of its parts."""
+        vendor = self._source.identity.vendor
+        kept: list[tuple[Landing, str]] = []
+        for landing, refusal in delivery.refused:
+            dump = landing.record.dump
+            if has_field_ttl(dump, vendor):
+                self._reject(landing, f"a hash with deadlines on fields; the target does not take its payload: {refusal}")
+            elif dump[0] in MODULE_TYPES:
+                self._reject(landing, f"a module's type; the target does not take its payload: {refusal}")
+            else:
+                kept.append((landing, refusal))
+        delivery.refused = kept
+
+    def _items(self, landings: list[Landing], values: list[ReadValue]) -> list[tuple[Landing, LogicalItem]]:
+        items: list[tuple[Landing, LogicalItem]] = []
+        source_now, target_now = self._source.now_ms(), self._target.now_ms()
+        for landing, found in zip(landings, values, strict=True):
+            if found.problem:
+                self._reject(landing, found.problem)
+            elif found.value is None:
+                self._tally.settle("gone")
+            elif lost := unwritable(found.value):
+                self._reject(landing, f"{lost}: type commands would lose it")
+            else:
+                newer = self._approach.again(landing, found.expire_at_ms, source_now, target_now)
+                items.append((newer, LogicalItem(newer.name, found.value, newer.expire_at_ms)))
+        return items
+
+    def _settle(self, delivery: Delivery, items: list[tuple[Landing, LogicalItem]], outcomes: list[str]) -> str:
+        held = ""
+        for (landing, _), outcome in zip(items, outcomes, strict=True):
+            if outcome == WRITTEN:
+                self._written.note(delivery.db, [landing.name], [landing.record.dump])
+                self._tally.settle("written")
+            elif outcome == BUSY:
+                delivery.busy.append(landing)
+            elif classify(outcome) in (ReplyClass.FULL, ReplyClass.WAIT):
+                held = outcome
+                delivery.refused.append((landing, outcome))
+            else:
+                self._reject(landing, outcome)
+        return held
+
+    def _reject(self, landing: Landing, cause: str) -> None:
+        self._tally.reject(landing.record.db, landing.record.key, REFUSED_CODE, cause)

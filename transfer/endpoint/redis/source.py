@@ -1,0 +1,216 @@
+"""A live server as a source: SCAN names keys, readers fetch them, batches come out.
+
+    per database:  Scanner or key file -> pages of names -> reader x N -> MULTI { deadlines, payloads } EXEC -> emit
+
+Rule 1: what is in flight holds its bytes of the budget from before it is asked for.
+Rule 2: a key that cannot be read is rejected by name; one that is gone is counted.
+Rule 3: after a loss the same names are read again, if the same process answers; else ReplacedError.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+import anyio
+import msgspec
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from transfer.codec import resp
+from transfer.endpoint.redis.keyfile import key_pages
+from transfer.endpoint.redis.links import Links
+from transfer.endpoint.redis.patience import Patience
+from transfer.endpoint.redis.reading import UNREAD_BYTES, Moment, MomentReader, prepare
+from transfer.endpoint.redis.scanning import Page, Scanner
+from transfer.endpoint.redis.server import Server
+from transfer.endpoint.redis.sizes import Care, PayloadSizes
+from transfer.model.errors import LinkError
+from transfer.model.ports import Budget, ReadListener
+from transfer.model.record import Batch, Position, Record
+from transfer.model.selection import Selection
+from transfer.model.tally import Tally
+from transfer.model.units import show_bytes
+
+Emit = Callable[[Batch], Awaitable[None]]
+
+TOO_LARGE_CODE = "E303"
+UNREADABLE_CODE = "E302"
+_OVERHEAD = 3
+"""A payload stands in the reader's buffer, as bytes, and in the writer's buffer for a moment."""
+
+
+class SourceOptions(msgspec.Struct, frozen=True):
+    """How to read: `dbs` in this order, `readers` at once, `page_keys` names a page.
+
+    `limit_bytes`: values estimated larger are rejected by name. `keys_from`: a file of names instead of SCAN.
+    """
+
+    dbs: tuple[int, ...]
+    readers: int = 2
+    page_keys: int = 500
+    limit_bytes: int = 64 << 20
+    keys_from: str = ""
+
+
+class RedisSource:
+    """Reads the selected keys of one server.
+
+    Args:
+        on_read: told (names, monotonic time before the read was sent), so that writes seen earlier are settled.
+        stop: when set, no further page is asked for: what was read is still emitted.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        selection: Selection,
+        options: SourceOptions,
+        *,
+        budget: Budget,
+        tally: Tally,
+        patience: Patience,
+        stop: anyio.Event,
+        on_read: ReadListener = lambda names, moment: None,
+    ) -> None:
+        self._server = server
+        self._selection = selection
+        self._options = options
+        self._budget = budget
+        self._tally = tally
+        self._patience = patience
+        self._stop = stop
+        self._on_read = on_read
+        self._links = Links(
+            server,
+            cap_bytes=options.limit_bytes + (16 << 20),
+            prepare=lambda link: prepare(link, server.features),
+        )
+        self._sizes: defaultdict[int, PayloadSizes] = defaultdict(PayloadSizes)
+        self._scanner: Scanner | None = None
+        self._done: set[int] = set()
+
+    async def read(self, emit: Emit, after: Mapping[str, Position]) -> None:
+        """As `Source.read`; positions in *after* are not used yet: every database is read from its start."""
+        for db in self._options.dbs:
+            send, receive = anyio.create_memory_object_stream[Page](self._options.readers)
+            async with anyio.create_task_group() as group:
+                for _ in range(self._options.readers):
+                    group.start_soon(self._read_pages, db, receive.clone(), emit)
+                receive.close()
+                async with send:
+                    async for page in self._pages(db):
+                        await send.send(page)
+                        if self._stop.is_set():
+                            return
+            self._done.add(db)
+
+    def _pages(self, db: int) -> AsyncIterator[Page]:
+        if self._options.keys_from:
+            return key_pages(self._options.keys_from, self._options.page_keys)
+        kind = self._selection.types[0] if len(self._selection.types) == 1 else None
+        self._scanner = Scanner(
+            self._links,
+            db,
+            self._patience,
+            count=self._options.page_keys,
+            match=self._selection.pushed_match(),
+            kind=kind,
+        )
+        return self._scanner.pages()
+
+    async def _read_pages(self, db: int, pages: MemoryObjectReceiveStream[Page], emit: Emit) -> None:
+        async with pages:
+            async for page in pages:
+                names = self._selection.names(page.names)
+                if names:
+                    await self._read_names(db, names, page, emit)
+
+    async def _read_names(self, db: int, names: list[bytes], page: Page, emit: Emit) -> None:
+        """Read *names* portion by portion; a portion that broke off is read again."""
+        while names:
+            held = 0
+            try:
+                async with self._links.lease(db) as link:
+                    reader = MomentReader(
+                        link, self._server.features, self._sizes[db], limit_bytes=self._options.limit_bytes
+                    )
+                    if self._asks_types:
+                        names = await self._of_types(reader, names)
+                    for portion in await reader.portions(names):
+                        held = self._expected_bytes(db, portion)
+                        await self._budget.acquire(held)
+                        batch = await self._read_portion(reader, db, portion, page)
+                        self._budget.correct(held, batch.size_bytes)
+                        held = 0
+                        names = names[len(portion) :]
+                        await emit(batch)
+                self._patience.progressed()
+            except LinkError as error:
+                self._budget.release(held)
+                if not error.retryable:
+                    raise
+                await self._patience.broken(error)
+
+    @property
+    def _asks_types(self) -> bool:
+        return len(self._selection.types) > 1 or bool(self._selection.types and self._options.keys_from)
+
+    async def _of_types(self, reader: MomentReader, names: list[bytes]) -> list[bytes]:
+        wanted = {kind.encode() for kind in self._selection.types}
+        kinds = await reader.link.ask(resp.each(b"TYPE", names), len(names))
+        return [name for name, kind in zip(names, kinds, strict=True) if kind in wanted]
+
+    def _expected_bytes(self, db: int, portion: list[bytes]) -> int:
+        """What a portion may hold until it is acknowledged; a key asked for alone may be as large as allowed."""
+        alone = len(portion) == 1 and self._sizes[db].care > Care.NONE
+        expected = _OVERHEAD * self._options.limit_bytes if alone else UNREAD_BYTES
+        return min(expected, self._budget.total_bytes)
+
+    async def _read_portion(self, reader: MomentReader, db: int, portion: list[bytes], page: Page) -> Batch:
+        started = time.monotonic()
+        moment = await reader.read_portion(portion)
+        self._on_read(portion, started)
+        records = self._records(db, portion, moment)
+        read_bytes = sum([len(record.dump) for record in records])
+        self._tally.bytes_read += read_bytes
+        size_bytes = read_bytes + sum(map(len, portion))
+        if len(portion) == 1:
+            size_bytes *= _OVERHEAD
+        return Batch(Position(f"db{db}", page.cursor.decode()), records, size_bytes)
+
+    def _records(self, db: int, keys: list[bytes], moment: Moment) -> list[Record]:
+        records = [
+            Record(db, key, dump, deadline)
+            for key, dump, deadline in zip(keys, moment.payloads, moment.deadlines, strict=True)
+            if dump is not None
+        ]
+        unread = moment.refused.keys() | moment.too_large.keys()
+        for key in unread:
+            self._reject(db, key, moment)
+        if gone := len(keys) - len(records) - sum(key in unread for key in keys):
+            self._tally.settle("gone", gone)
+        if self._selection.min_ttl_ms:
+            now = self._server.now_ms()
+            records = [r for r in records if self._selection.lives_long_enough(r.expire_at_ms, now)]
+        return records
+
+    def _reject(self, db: int, key: bytes, moment: Moment) -> None:
+        if key in moment.refused:
+            self._tally.reject(db, key, UNREADABLE_CODE, f"the source refused to give it: {moment.refused[key]}")
+            return
+        size, limit = moment.too_large[key], self._options.limit_bytes
+        cause = f"a value of {show_bytes(size)} or more, above {show_bytes(limit)}: a quarter of --max-memory"
+        self._tally.reject(db, key, TOO_LARGE_CODE, cause)
+
+    def share_done(self, keys: Mapping[int, int]) -> float:
+        """How much is read, 0 to 1, where *keys* says how many keys each database has."""
+        total = sum(keys.values()) or 1
+        done = sum(keys.get(db, 0) for db in self._done)
+        current = [db for db in self._options.dbs if db not in self._done][:1]
+        if self._scanner is not None and current:
+            done += int(keys.get(current[0], 0) * self._scanner.share_done())
+        return min(1.0, done / total)
+
+    async def close(self) -> None:
+        await self._links.close()

@@ -1,0 +1,233 @@
+"""Carry out a copy: plan, consent, move, move again if a server was replaced, prove.
+
+    open both -> planner -> consent -> [ Engine.attempt ]* -> verify -> Report
+                                          ^ ReplacedError: who answers now? -'
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+
+import anyio
+import msgspec
+
+from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.server import Server
+from transfer.job.engine import Engine
+from transfer.job.proof import prove
+from transfer.job.record import record_run
+from transfer.job.replacement import Replacement
+from transfer.job.steer import Steering
+from transfer.job.store import JobStore
+from transfer.model.errors import GuardError, IncompatibleError, ReplacedError, UsageError
+from transfer.model.plan import CopyPlan, CopyRequest, Hazard
+from transfer.model.ports import Observer
+from transfer.model.report import AsOf, DbTable, Reject, Report, worst
+from transfer.model.tally import Tally
+from transfer.report.meter import Meter
+
+Planner = Callable[[CopyRequest, Server, Server], Awaitable[CopyPlan]]
+
+_MOST_RESTARTS = 20
+_TICK_S = 0.2
+
+
+async def run_copy(request: CopyRequest, observer: Observer, planner: Planner) -> Report:
+    """Copy as *request* says, telling *observer*; the report is also in the job store.
+
+    Raises:
+        TransferError: what stopped the run before its end; the observer was told `finished` before.
+    """
+
+    async def work(store: JobStore, report: Report) -> None:
+        await _CopyRun(request, observer, planner, store, report).run()
+
+    return await record_run("copy", request, observer, work)
+
+
+class _CopyRun:
+    def __init__(
+        self, request: CopyRequest, observer: Observer, planner: Planner, store: JobStore, report: Report
+    ) -> None:
+        self._request = request
+        self._observer = observer
+        self._planner = planner
+        self._store = store
+        self._report = report
+        self._tally = Tally(on_reject=self._rejected)
+        self._report.keys = self._tally.counts
+        self._engine: Engine
+
+    async def run(self) -> None:
+        source, target = await open_pair(self._request, self._report.job)
+        plan = await self._planner(self._request, source, target)
+        self._store.save_plan(self._report.job, msgspec.json.encode(plan).decode())
+        self._observer.planned(plan)
+        if self._request.dry_run:
+            return
+        self._check_approval(plan)
+        await self._ask_consent(plan)
+        self._store.state(self._report.job, "running")
+        self._tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
+        self._engine = Engine(self._request, plan, source, target, self._tally, self._observer)
+        try:
+            async with Steering(self._request.max_duration_ms).held() as steering:
+                await self._carry_out(plan, source, target, steering)
+        finally:
+            self._engine.close()
+
+    def _check_approval(self, plan: CopyPlan) -> None:
+        approved, actual = self._request.approved_plan, plan.fingerprint()
+        if approved and approved != actual:
+            raise GuardError(f"the plan is {actual}, not the approved {approved}", hint="transfer copy -n shows the plan")
+
+    async def _ask_consent(self, plan: CopyPlan) -> None:
+        open_hazards = [hazard for hazard in plan.hazards if hazard.name not in self._request.allow]
+        if open_hazards and not await self._observer.consent(plan, open_hazards):
+            raise refusal(open_hazards)
+
+    async def _carry_out(self, plan: CopyPlan, source: Server, target: Server, steering: Steering) -> None:
+        started, wrote_before, began_ms = time.monotonic(), await _writes(source), source.now_ms()
+        try:
+            while True:
+                try:
+                    await self._move_and_prove(source, target, plan, steering)
+                    break
+                except ReplacedError as error:
+                    await self._start_again(error, source, target)
+        finally:
+            self._report.seconds = self._report.seconds or time.monotonic() - started
+            self._settle()
+            with anyio.move_on_after(5):
+                wrote = await _writes(source) - wrote_before
+                self._report.as_of = AsOf("interval", began_ms, source.now_ms(), max(0, wrote))
+
+    async def _move_and_prove(self, source: Server, target: Server, plan: CopyPlan, steering: Steering) -> None:
+        engine = self._engine
+        started = time.monotonic()
+        async with engine.tracker.running(source):
+            async with self._ticking(plan):
+                await engine.attempt(steering.stop)
+            self._report.seconds += time.monotonic() - started
+            self._settle()
+            steering.check()
+            if self._request.verify == "none":
+                self._report.dbs = await _counted(plan, source, target)
+            else:
+                await prove(engine, self._report, self._observer)
+
+    async def _start_again(self, error: ReplacedError, source: Server, target: Server) -> None:
+        self._report.restarts += 1
+        if self._report.restarts > _MOST_RESTARTS:
+            raise error
+        for text in await Replacement(source, target, self._engine).adopt(error):
+            self._observer.warning(text)
+            self._report.notes.append(text)
+
+    def _ticking(self, plan: CopyPlan) -> _Ticker:
+        return _Ticker(self._engine, self._tally, plan, self._observer)
+
+    def _rejected(self, reject: Reject) -> None:
+        self._engine.note_reject(reject)
+        self._store.add_reject(self._report.job, reject)
+        if len(self._report.rejects) < 1000:
+            self._report.rejects.append(reject)
+        self._observer.reject(reject)
+
+    def _settle(self) -> None:
+        """Bring the report up to date with what is known."""
+        report, counts = self._report, self._tally.counts
+        if self._report.restarts or self._request.on_conflict == "replace":
+            self._engine.settle_repeats()
+        report.bytes_read, report.bytes_written = self._tally.bytes_read, self._tally.bytes_written
+        listed = counts.conflicts if self._request.on_conflict in ("", "fail") else 0
+        verify = report.verify
+        report.exit = worst(
+            [
+                6 if verify and verify.differences() else 0,
+                3 if counts.rejected or listed else 0,
+                7 if verify and verify.changed else 0,
+            ]
+        )
+
+
+class _Ticker:
+    """Tells the observer where the copy stands, a few times a second, for the length of a block."""
+
+    def __init__(self, engine: Engine, tally: Tally, plan: CopyPlan, observer: Observer) -> None:
+        self._engine = engine
+        self._tally = tally
+        self._plan = plan
+        self._observer = observer
+        self._group = anyio.create_task_group()
+
+    async def __aenter__(self) -> None:
+        await self._group.__aenter__()
+        self._group.start_soon(self._tick)
+
+    async def __aexit__(self, *failure: object) -> bool | None:
+        self._group.cancel_scope.cancel()
+        return await self._group.__aexit__(*failure)  # type: ignore[arg-type]
+
+    async def _tick(self) -> None:
+        meter, counts = Meter("copy", self._plan.keys), self._tally.counts
+        while True:
+            await anyio.sleep(_TICK_S)
+            meter.keys, meter.bytes, meter.rejected = counts.read, self._tally.bytes_read, counts.rejected
+            self._observer.progress(meter.snapshot(self._engine.share_done()))
+
+
+async def open_pair(request: CopyRequest, job: str) -> tuple[Server, Server]:
+    """Both servers, dialled once each. Raises as `Server.open`."""
+    name = f"transfer-{job}-{socket.gethostname()}-{os.getpid()}"
+    servers = []
+    for address in (request.source, request.target):
+        servers.append(
+            await Server.open(
+                address,
+                name=name,
+                connect_timeout=request.connect_timeout_ms / 1000,
+                timeout=request.timeout_ms / 1000,
+                give_up_s=request.give_up_after_ms / 1000,
+            )
+        )
+    return servers[0], servers[1]
+
+
+def refusal(hazards: list[Hazard]) -> GuardError | IncompatibleError:
+    """The error for hazards that nobody accepted: the gravest exit code, all of them named."""
+    gravest = max(hazards, key=lambda hazard: hazard.exit_code)
+    said = "; ".join(f"{hazard.name}: {hazard.message}" for hazard in hazards)
+    names = ",".join(hazard.name for hazard in hazards)
+    kind = IncompatibleError if gravest.exit_code == 5 else GuardError
+    error = kind(said, hint=f"accept with --allow {names}")
+    return error
+
+
+def reject_limit(text: str, keys: int) -> int:
+    """`--max-rejects`: a count, or a share of the keys that are to be copied."""
+    try:
+        return int(keys * float(text[:-1]) / 100) if text.endswith("%") else int(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is not a number of keys or a share", hint="--max-rejects 1000 or 0.1%") from None
+
+
+async def _writes(server: Server) -> int:
+    async with server.link() as link:
+        return await probe.writes_seen(link)
+
+
+async def _counted(plan: CopyPlan, source: Server, target: Server) -> list[DbTable]:
+    """Key counts of both sides as the servers tell them; nothing was compared."""
+    spaces = []
+    for server in (source, target):
+        async with server.link() as link:
+            spaces.append(await probe.keyspace(link))
+    rows = []
+    for db in plan.dbs:
+        left, right = spaces[0].get(db.source_db, (0, 0)), spaces[1].get(db.target_db, (0, 0))
+        rows.append(DbTable(db.target_db, (left[0], right[0]), (left[1], right[1]), ("", "")))
+    return rows

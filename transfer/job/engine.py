@@ -1,0 +1,198 @@
+"""The parts of one copy, put together: source, flow, sink, and what they share.
+
+    Server -> RedisSource -> Flow (ByteBudget, Pace) -> RedisSink -> Server
+                    `------------ Tally, ledgers, tracker -------'
+
+What is shared outlives an attempt: when a server was replaced, a new source and sink go on with the same
+ledgers and tally, so that what is there already is found equal and counted as repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
+from transfer.endpoint.redis.folding import Folding
+from transfer.endpoint.redis.keyspace import LiveKeyspace
+from transfer.endpoint.redis.landing import Approach
+from transfer.endpoint.redis.patience import Patience
+from transfer.endpoint.redis.rebuild import Rebuild
+from transfer.endpoint.redis.server import Server
+from transfer.endpoint.redis.sink import RedisSink
+from transfer.endpoint.redis.source import RedisSource, SourceOptions
+from transfer.endpoint.redis.tracking import WriteTracker
+from transfer.model.plan import CopyPlan, CopyRequest
+from transfer.model.ports import Observer
+from transfer.model.report import Reject, Verdict
+from transfer.model.selection import Mapping, Selection, TtlRule
+from transfer.model.tally import Tally
+from transfer.model.value import Value
+from transfer.pipeline.budget import ByteBudget
+from transfer.pipeline.flow import Flow
+from transfer.pipeline.ledger import Ledger
+from transfer.pipeline.pace import Pace
+from transfer.verify.checks import compare
+
+_READERS = 2
+_WRITERS = 2
+_PAGE_KEYS = 500
+_LARGEST_SHARE = 4
+"""A value may take up to this part of the memory budget."""
+
+
+def selection_of(request: CopyRequest) -> Selection:
+    return Selection(
+        match=request.match,
+        exclude=request.exclude,
+        types=request.types,
+        sample=request.sample,
+        min_ttl_ms=request.min_ttl_ms,
+    )
+
+
+def mapping_of(request: CopyRequest, plan: CopyPlan) -> Mapping:
+    dbs = {db.source_db: db.target_db for db in plan.dbs}
+    return Mapping(dbs, request.renames, TtlRule(request.ttl, request.ttl_amount_ms))
+
+
+def same_value(left: Value, right: Value) -> bool:
+    return compare(left, right)[0] is Verdict.MATCH
+
+
+class Engine:
+    """One copy between two open servers, through as many attempts as it takes."""
+
+    def __init__(
+        self, request: CopyRequest, plan: CopyPlan, source: Server, target: Server, tally: Tally, observer: Observer
+    ) -> None:
+        self.request = request
+        self.plan = plan
+        self.source = source
+        self.target = target
+        self.tally = tally
+        self.tracker = WriteTracker()
+        self.selection = selection_of(request)
+        self.mapping = mapping_of(request, plan)
+        self.written = Ledger(spill_dir=request.spill_dir)
+        self.found_equal = Ledger(spill_dir=request.spill_dir)
+        self.kept = Ledger(spill_dir=request.spill_dir)
+        self._owners = Ledger(spill_dir=request.spill_dir) if self.mapping.can_fold else None
+        self._observer = observer
+        self.rejected: set[tuple[int, bytes]] = set()
+        self._source: RedisSource | None = None
+        self._sink: RedisSink | None = None
+
+    def note_reject(self, reject: Reject) -> None:
+        """Remember a key that is not to be found wanting again by verify."""
+        target_db = self.mapping.dbs.get(reject.db, reject.db)
+        self.rejected.add((target_db, self.mapping.name(reject.key)))
+
+    async def attempt(self, stop: anyio.Event) -> None:
+        """Copy everything selected, from the start; returns when it is acknowledged, or drained after *stop*.
+
+        Raises:
+            ReplacedError: one of the servers is another process than before.
+        """
+        async with self._parts(stop) as flow:
+            await flow.run({})
+
+    def share_done(self) -> float:
+        keys = {db.source_db: db.keys for db in self.plan.dbs}
+        return self._source.share_done(keys) if self._source is not None else 0.0
+
+    def recent(self) -> list[tuple[int, bytes]]:
+        """(db, name) of keys that the target acknowledged last."""
+        return list(self._sink.recent) if self._sink is not None else []
+
+    @asynccontextmanager
+    async def _parts(self, stop: anyio.Event) -> AsyncIterator[Flow]:
+        request = self.request
+        budget = ByteBudget(request.max_memory_bytes)
+        writers = request.workers or _WRITERS
+        limit_bytes = request.max_memory_bytes // _LARGEST_SHARE
+        keyspace = LiveKeyspace(self.source)
+        self._source = RedisSource(
+            self.source,
+            self.selection,
+            SourceOptions(
+                dbs=tuple(self.mapping.dbs),
+                readers=request.workers or _READERS,
+                page_keys=request.batch or _PAGE_KEYS,
+                limit_bytes=limit_bytes,
+                keys_from=request.keys_from,
+            ),
+            budget=budget,
+            tally=self.tally,
+            patience=self._patience(self.source),
+            stop=stop,
+            on_read=self.tracker.clean,
+        )
+        self._sink = self._new_sink(keyspace, limit_bytes)
+        try:
+            pace = Pace(request.rate_keys_per_s, request.bwlimit_bytes_per_s)
+            yield Flow(self._source, self._sink, budget=budget, pace=pace, writers=writers)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._source.close()
+                await self._sink.close()
+                await keyspace.close()
+
+    def _new_sink(self, keyspace: LiveKeyspace, limit_bytes: int) -> RedisSink:
+        approach = Approach(self.mapping, self.tally)
+        policy = self._policy()
+        conflicts = Conflicts(
+            self.target, policy, self.written, self.found_equal, self.tally, keyspace.values, same_value, self.kept
+        )
+        rebuild = Rebuild(
+            self.source, self.target, approach, keyspace.values, self.written, self.tally, replace=policy.replace
+        )
+        return RedisSink(
+            self.source,
+            self.target,
+            approach=approach,
+            policy=policy,
+            conflicts=conflicts,
+            rebuild=rebuild,
+            folding=Folding(self._owners, self.tally) if self._owners is not None else None,
+            written=self.written,
+            tally=self.tally,
+            writing=self._writing(),
+            patience=self._patience(self.target),
+            cap_bytes=limit_bytes + (16 << 20),
+        )
+
+    def _writing(self) -> str:
+        if "logical" in (self.request.format, self.plan.writing):
+            return "logical"
+        return self.request.format
+
+    def _policy(self) -> ConflictPolicy:
+        return ConflictPolicy(
+            replace=self.request.on_conflict == "replace",
+            listed=self.request.on_conflict in ("", "fail"),
+            ours_where_equal=not any(db.target_keys for db in self.plan.dbs),
+            tolerance_ms=self.request.ttl_tolerance_ms,
+        )
+
+    def _patience(self, server: Server) -> Patience:
+        return Patience(
+            self.request.give_up_after_ms / 1000,
+            stop_when_full=self.request.on_full == "stop",
+            where=server.where,
+            on_warning=self._observer.warning,
+        )
+
+    def settle_repeats(self) -> None:
+        """Keys written twice by this run were written once and repeated once."""
+        counted = self.tally.counts.written
+        distinct = min(counted, self.written.distinct())
+        if distinct < counted:
+            self.tally.moved("written", "repeated", counted - distinct)
+
+    def close(self) -> None:
+        for ledger in (self.written, self.found_equal, self.kept, self._owners):
+            if ledger is not None:
+                ledger.close()

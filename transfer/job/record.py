@@ -1,0 +1,81 @@
+"""One run's row in the store, kept true whatever happens.
+
+    store row -> first output -> work -> finished: report in the store, told to the observer
+                                   `-> failed: the same, with the error, which goes on to the caller
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Awaitable, Callable
+
+import anyio
+import msgspec
+
+from transfer.job.store import JobStore
+from transfer.model.errors import TransferError
+from transfer.model.plan import CopyRequest
+from transfer.model.ports import Observer
+from transfer.model.report import Report
+from transfer.pipeline.flow import first_failure
+
+Work = Callable[[JobStore, Report], Awaitable[None]]
+
+
+async def record_run(command: str, request: CopyRequest, observer: Observer, work: Work) -> Report:
+    """Run *work*, which fills the report it is given, under a job of its own.
+
+    Raises:
+        TransferError: what stopped the run; `job` is among its facts.
+    """
+    with JobStore.open(request.state_dir, hash_keys=request.hash_keys) as store:
+        asked = msgspec.json.encode(_shown(request)).decode()
+        job = store.new_job(command, str(request.source), str(request.target), asked, request.label)
+        report = Report(command=command, job=job)
+        observer.job_started(job, command)
+        failure: BaseException | None = None
+        try:
+            await work(store, report)
+        except BaseExceptionGroup as group:
+            failure = first_failure(group)
+        except BaseException as error:
+            failure = error
+        report.peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+        known = failure if isinstance(failure, TransferError) else _wrapped(failure)
+        if known is not None:
+            known.facts["job"] = job
+            report.exit = known.exit_code
+        store.finish(job, report, known)
+        observer.finished(report)
+        if failure is not None:
+            raise failure if isinstance(failure, TransferError) or known is None else failure
+        return report
+
+
+def _wrapped(failure: BaseException | None) -> TransferError | None:
+    """How an error that is not ours is kept in the store: by its type alone, its text may hold anything."""
+    if failure is None:
+        return None
+    if isinstance(failure, (KeyboardInterrupt, anyio.get_cancelled_exc_class())):
+        wrapped = TransferError("interrupted")
+        wrapped.exit_code = 130
+        return wrapped
+    return TransferError(f"{type(failure).__name__} (a fault of this program)")
+
+
+def _shown(request: CopyRequest) -> dict[str, object]:
+    """The words of a request as they may be kept: places redacted, bytes escaped, defaults left out."""
+    plain = CopyRequest(source=request.source, target=request.target)
+    return {
+        name: _plain(getattr(request, name))
+        for name in request.__struct_fields__
+        if name not in ("source", "target", "state_dir") and getattr(request, name) != getattr(plain, name)
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode("ascii", "backslashreplace")
+    if isinstance(value, (tuple, frozenset)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,48 @@
+"""Where every key went, counted once each at the moment its fate is known."""
+
+from __future__ import annotations
+
+from transfer.model.errors import RejectLimitError
+from transfer.model.ports import RejectListener
+from transfer.model.report import KeyCounts, Reject
+
+
+class Tally:
+    """Counts of a run, shared by source and sink.
+
+    Args:
+        reject_limit: the run ends when more keys than this are rejected.
+        on_reject: told of every rejected key, and of every conflict that is to be listed.
+    """
+
+    def __init__(self, reject_limit: int = 1000, on_reject: RejectListener = lambda reject: None) -> None:
+        self.counts = KeyCounts()
+        self.bytes_read = 0
+        self.bytes_written = 0
+        self.reject_limit = reject_limit
+        self.on_reject = on_reject
+
+    def settle(self, fate: str, keys: int = 1) -> None:
+        """Count *keys* keys under *fate*, a field of KeyCounts."""
+        counts = self.counts
+        setattr(counts, fate, getattr(counts, fate) + keys)
+        counts.read += keys
+
+    def reject(self, db: int, key: bytes, code: str, cause: str) -> None:
+        """Count and tell one rejected key of the source.
+
+        Raises:
+            RejectLimitError: it was one too many.
+        """
+        self.settle("rejected")
+        self.on_reject(Reject(db, key, code, cause))
+        if self.counts.rejected > self.reject_limit:
+            raise RejectLimitError(
+                f"more than {self.reject_limit:,} keys were rejected (--max-rejects); the last: {cause}",
+                rejected=self.counts.rejected,
+            )
+
+    def moved(self, fate: str, to: str, keys: int) -> None:
+        """Count *keys* keys of one fate as another's."""
+        setattr(self.counts, fate, getattr(self.counts, fate) - keys)
+        setattr(self.counts, to, getattr(self.counts, to) + keys)

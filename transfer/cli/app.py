@@ -1,0 +1,203 @@
+"""The command `transfer`: words in, exit code out.
+
+    argv -> main -> cyclopts -> one command module, imported only now -> exit code
+               `-> wrong words: error[E101], exit 2, the nearest match named
+
+Rule 1: --help and --version import no engine: commands are named here by strings.
+Rule 2: whatever is raised ends as one error form on stderr, and with --json as a `result` line on stdout.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from transfer import __version__
+
+if TYPE_CHECKING:
+    from cyclopts import App, CycloptsError
+
+    from transfer.model.errors import TransferError, UsageError
+
+_HELP = """Copies Redis and Valkey data between live servers and proves that what arrived is what left.
+
+transfer copy redis://a:6379 redis://b:6379"""
+
+_EPILOGUE = (
+    "Each flag is also TRANSFER_<FLAG> in the environment. Passwords: in the URL, or in TRANSFER_SOURCE_PASSWORD and"
+    " TRANSFER_TARGET_PASSWORD (or ..._FILE)."
+)
+
+_COPY = """Move every key that passes the filters, with its deadline; then verify.
+
+A place is a URL: redis://[user[:password]@]host[:6379][/db], rediss:// with TLS, valkey://, valkeys://, \
+unix:///path/to.sock?db=0. Without /db all logical databases are meant. What will be done is printed first, and is \
+all there is to --dry-run. Running it again goes on: keys that are equal already are skipped."""
+
+_VERIFY = """Do these two places hold the same data?
+
+Nothing is written on either side. Every key of A is compared with B (type, value, deadline), and every key of B is \
+accounted for. Exit 0: the same. 6: differences, each a finding. 7: only keys that changed meanwhile."""
+
+_COMMANDS = (
+    ("copy", "copy:copy", _COPY),
+    ("verify", "verify:verify", _VERIFY),
+    ("inspect", "places:inspect", "What is there: versions, keys, types, deadlines, sizes."),
+    ("doctor", "places:doctor", "Reachability and rights; with two servers, what will travel how."),
+    ("jobs", "jobs:app", "Every run is kept: list them, show one."),
+    ("demo", "demos:app", "Throw-away servers, real data, copy, verify: under a minute."),
+    ("explain", "explain:explain", "What an error code means and what to do."),
+    ("completion", "completion:completion", "Print a completion script for bash, zsh or fish."),
+)
+"""Name, where it is, what --help says of it (told here, so that --help imports none of them)."""
+
+_NOT_YET = """sync export import bench schema run undo resume rejects report clear config
+--transform --delete-extra --route --read-from --max-replica-lag --keep-idle --pace --max-source-latency
+--max-target-lag --digest --count-all --fresh --undo-dir --report --metrics --confirm --profile --config"""
+NOT_YET = frozenset(_NOT_YET.split())
+"""Words of the contract that come with later releases: unknown like any other, and said to be missing."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and end the process with its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words == ["--version"]:
+        print(__version__)
+        sys.exit(0)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(_run(words))
+
+
+def build_app() -> App:
+    """The command line; no command module is imported."""
+    from cyclopts import App, Parameter
+
+    app = App(
+        name="transfer",
+        help=_HELP,
+        help_epilogue=_EPILOGUE,
+        help_format="plaintext",
+        version=__version__,
+        default_parameter=Parameter(negative=()),
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
+    for rank, (name, where, text) in enumerate(_COMMANDS):
+        app.command(f"transfer.cli.commands.{where}", name=name, help=text, sort_key=rank)
+    return app
+
+
+def _run(words: list[str]) -> int:
+    from cyclopts import CycloptsError
+
+    from transfer.cli.exits import failure_of, listen_for_sigterm
+
+    listen_for_sigterm()
+    debug = "--debug" in words or _on(os.environ.get("TRANSFER_DEBUG"))
+    try:
+        code = build_app()(words, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        return _tell(usage_error(error, words), words)
+    except SystemExit as end:
+        if type(end) is SystemExit:
+            return end.code if isinstance(end.code, int) else 0
+        return _tell(failure_of(end, debug=debug), words)
+    except BaseException as raised:
+        return _tell(failure_of(raised, state=_state(words), debug=debug), words)
+    return code if isinstance(code, int) else 0
+
+
+def _tell(error: TransferError, words: list[str]) -> int:
+    """The error form; as a result line too where a program listens."""
+    from transfer.cli.exits import error_lines
+    from transfer.cli.render.json import failed_result
+    from transfer.cli.render.out import Out
+
+    err = Out(sys.stderr)
+    if "--json" in words or _on(os.environ.get("TRANSFER_JSON")):
+        Out(sys.stdout).say(failed_result(next((word for word in words if not word.startswith("-")), None), error))
+    first, *rest = error_lines(error)
+    err.say(err.paint(first, "red"), *rest)
+    return error.exit_code
+
+
+def usage_error(error: CycloptsError, words: list[str]) -> UsageError:
+    """What cyclopts refused, in our words. Values are not repeated where they may be a place with a password."""
+    from cyclopts import UnknownCommandError, UnknownOptionError, UnusedCliTokensError
+
+    from transfer.model.errors import UsageError
+
+    error.verbose = False
+    command = " ".join(error.command_chain or ())
+    hint = f"transfer {command} --help" if command else "transfer --help"
+    if isinstance(error, UnknownOptionError):
+        return _unknown(error.token.keyword or error.token.value, str(error), hint)
+    if isinstance(error, UnusedCliTokensError):
+        unused = error.unused_tokens or []
+        strange = [word for word in words if word.startswith("--") and not _known(word, error)]
+        if strange:
+            return _unknown(strange[0], _near_option(strange[0], error), hint)
+        return UsageError(f"{command or 'transfer'}: {len(unused)} arguments too many", hint=hint)
+    if isinstance(error, UnknownCommandError):
+        return _unknown_command(error, command, hint)
+    return UsageError(str(error).replace(' parameter "', ' "'), hint=hint)
+
+
+def _unknown_command(error: CycloptsError, command: str, hint: str) -> UsageError:
+    from transfer.cli.request import nearest
+    from transfer.model.errors import UsageError
+
+    word = (error.unused_tokens or [""])[0]
+    if "://" in word:
+        return UsageError("a command comes first, then its places", hint="transfer copy SRC DST")
+    if word in NOT_YET and not command:
+        return UsageError(f"unknown command {word}: it is not in this release", hint=hint)
+    app = build_app()
+    for name in command.split():
+        app = app[name]
+    near = nearest(word, [name for name in app if not name.startswith("-")])
+    return UsageError(f"unknown command {word}" + (f": {near}" if near else ""), hint=hint)
+
+
+def _unknown(word: str, said: str, hint: str) -> UsageError:
+    from transfer.model.errors import UsageError
+
+    name = word.partition("=")[0]
+    if name in NOT_YET:
+        return UsageError(f"unknown option {name}: it is not in this release", hint=hint)
+    near = said.partition("Did you mean ")[2]
+    return UsageError(f"unknown option {name}" + (f": did you mean {near}" if near else ""), hint=hint)
+
+
+def _known(word: str, error: CycloptsError) -> bool:
+    return word == "--" or word.partition("=")[0] in _options_of(error)
+
+
+def _near_option(word: str, error: CycloptsError) -> str:
+    from transfer.cli.request import nearest
+
+    return nearest(word.partition("=")[0], _options_of(error)).replace("did you", "Did you")
+
+
+def _options_of(error: CycloptsError) -> list[str]:
+    """Every option of the command at hand."""
+    app = build_app()
+    for name in error.command_chain or ():
+        app = app[name]
+    names = [name for argument in app.assemble_argument_collection() for name in argument.names]
+    return [*(name for name in names if name.startswith("-")), "--help", "--version"]
+
+
+def _on(value: str | None) -> bool:
+    return (value or "").lower() in ("1", "true", "yes", "on", "y", "t")
+
+
+def _state(words: list[str]) -> str:
+    """The state directory as far as it can be told before the words are understood."""
+    given = [after for word, after in itertools.pairwise(words) if word == "--state"]
+    given += [word.partition("=")[2] for word in words if word.startswith("--state=")]
+    return given[0] if given else os.environ.get("TRANSFER_STATE", "")

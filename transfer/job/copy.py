@@ -15,6 +15,7 @@ import anyio
 import msgspec
 
 from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.keyfile import readable_twice
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
 from transfer.job.proof import prove
@@ -27,6 +28,7 @@ from transfer.model.plan import CopyPlan, CopyRequest, Hazard
 from transfer.model.ports import Observer
 from transfer.model.report import AsOf, DbTable, Reject, Report, worst
 from transfer.model.tally import Tally
+from transfer.pipeline.flow import ungrouped
 from transfer.report.meter import Meter
 
 Planner = Callable[[CopyRequest, Server, Server], Awaitable[CopyPlan]]
@@ -43,7 +45,9 @@ async def run_copy(request: CopyRequest, observer: Observer, planner: Planner) -
     """
 
     async def work(store: JobStore, report: Report) -> None:
-        await _CopyRun(request, observer, planner, store, report).run()
+        with readable_twice(request.keys_from, request.spill_dir) as keys_from:
+            asked = msgspec.structs.replace(request, keys_from=keys_from)
+            await _CopyRun(asked, observer, planner, store, report).run()
 
     return await record_run("copy", request, observer, work)
 
@@ -94,7 +98,8 @@ class _CopyRun:
         try:
             while True:
                 try:
-                    await self._move_and_prove(source, target, plan, steering)
+                    with ungrouped():
+                        await self._move_and_prove(source, target, plan, steering)
                     break
                 except ReplacedError as error:
                     await self._start_again(error, source, target)
@@ -114,6 +119,7 @@ class _CopyRun:
             self._report.seconds += time.monotonic() - started
             self._settle()
             steering.check()
+            steering.abort_on_stop()
             if self._request.verify == "none":
                 self._report.dbs = await _counted(plan, source, target)
             else:

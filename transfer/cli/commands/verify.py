@@ -1,0 +1,51 @@
+"""`transfer verify A B`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from transfer.cli.conduct import conduct
+from transfer.cli.options import PLACE, Keep, Limits, Names, Pace, Proof, Rename, Talk, What
+from transfer.cli.request import copy_request
+from transfer.model.plan import CopyRequest
+from transfer.model.ports import Observer
+from transfer.model.report import Report
+
+
+def verify(
+    a: Annotated[str, PLACE],
+    b: Annotated[str, PLACE],
+    /,
+    *,
+    what: What = What(),  # noqa: B008 - frozen, as are all below
+    rename: Rename = Rename(),  # noqa: B008
+    pace: Pace = Pace(),  # noqa: B008
+    proof: Proof = Proof(),  # noqa: B008
+    keep: Keep = Keep(),  # noqa: B008
+    limits: Limits = Limits(),  # noqa: B008
+    talk: Talk = Talk(),  # noqa: B008
+    names: Names = Names(),  # noqa: B008
+) -> int:
+    """Do these two places hold the same data? Nothing is written on either side.
+
+    Every key of A is compared with B (type, value, deadline), and every key of B is accounted for.
+    Exit 0: the same. Exit 6: differences, one finding each. Exit 7: only keys that changed meanwhile.
+
+    Parameters
+    ----------
+    a
+        One place, the side that is believed.
+    b
+        The other place.
+    """
+    request = copy_request(
+        a, b, what=what, rename=rename, pace=pace, proof=proof, keep=keep, limits=limits, names=names
+    )
+    return conduct(_verify, request, talk, no_input=True)
+
+
+async def _verify(request: CopyRequest, observer: Observer) -> Report:
+    from transfer.job.verify import run_verify
+    from transfer.plan.comparison import plan_verify
+
+    return await run_verify(request, observer, plan_verify)

@@ -1,0 +1,124 @@
+"""What was raised, as one TransferError with its exit code, and how it reads.
+
+    any exception (a group, Ctrl-C, SIGTERM, a bug) -> failure_of -> TransferError -> error_lines -> stderr
+
+Rule 1: of several failures the one that ranks first in the contract is told (`EXIT_ORDER`).
+Rule 2: a bug is one clear line; its traceback goes to a file of the user alone, to stderr only with --debug.
+        Tracebacks hold no local variables, and pass the same redaction as logs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from transfer.model.errors import InterruptedRunError, RefusedError, TransferError
+from transfer.model.report import EXIT_ORDER, Report
+from transfer.report.log import redacted
+from transfer.report.names import printable
+
+SIGTERM_EXIT = 143
+
+
+class Terminated(SystemExit):
+    """SIGTERM, as an exception: it leaves an event loop as Ctrl-C does."""
+
+
+def listen_for_sigterm() -> None:
+    """From now on SIGTERM raises Terminated, so that what is open is closed and the end is told."""
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated(SIGTERM_EXIT)
+
+
+def failure_of(raised: BaseException, *, state: str = "", debug: bool = False) -> TransferError:
+    """*raised* as an error to show. *state* is the directory for the traceback of a bug."""
+    leaves = list(_leaves(raised))
+    if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+        return InterruptedRunError("interrupted")
+    if any(isinstance(leaf, Terminated) for leaf in leaves):
+        error = InterruptedRunError("ended by SIGTERM")
+        error.exit_code = SIGTERM_EXIT
+        return error
+    known = sorted((leaf for leaf in leaves if isinstance(leaf, TransferError)), key=_rank)
+    if debug:
+        print(_traceback(raised), file=sys.stderr, end="")
+    return known[0] if known else _bug(raised, leaves[0], state)
+
+
+def error_lines(error: TransferError, job: str = "") -> list[str]:
+    """The error form of the contract, one line each; safe to print."""
+    message = printable(redacted(error.message), keep="\n").splitlines() or [""]
+    lines = [f"error[{error.code}] {message[0]}", *(f"  {line}" for line in message[1:])]
+    where = [f"where: {printable(redacted(error.where))}"] if error.where else []
+    where += [f"job: {job}"] if job else []
+    if where:
+        lines.append("  " + "   ".join(where))
+    return [*lines, f"  hint:  {hint_of(error, job)}; transfer explain {error.code}"]
+
+
+def hint_of(error: TransferError, job: str = "") -> str:
+    """What to do next; the id of the job takes the place of ID."""
+    hint = error.hint.replace(" ID ", f" {job} ") if job else error.hint
+    return printable(redacted(hint))
+
+
+def refused(report: Report | None) -> TransferError | None:
+    """What a run that ended by itself with exit 3 failed at, with the commonest cause."""
+    if report is None or report.exit != RefusedError.exit_code:
+        return None
+    keys = report.keys
+    if not keys.rejected:
+        said = f"{keys.conflicts:,} keys were there already with another value, and stayed"
+        return RefusedError(said, hint="--on-conflict skip|replace says what to do with them")
+    causes = Counter(reject.cause for reject in report.rejects).most_common(1)
+    return RefusedError(f"{keys.rejected:,} keys were refused" + "".join(f": {cause}" for cause, _ in causes))
+
+
+def _leaves(raised: BaseException) -> Iterator[BaseException]:
+    if isinstance(raised, BaseExceptionGroup):
+        for inner in raised.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield raised
+
+
+def _rank(error: TransferError) -> int:
+    return EXIT_ORDER.index(error.exit_code) if error.exit_code in EXIT_ORDER else -1
+
+
+def _traceback(raised: BaseException) -> str:
+    return redacted("".join(traceback.format_exception(raised)))
+
+
+def _bug(raised: BaseException, leaf: BaseException, state: str) -> TransferError:
+    said = f": {leaf}" if str(leaf) else ""
+    hint = "run again with --debug to see the traceback"
+    path = _kept_traceback(raised, state)
+    if path is not None:
+        hint = f"the traceback is in {path}"
+    return TransferError(f"unexpected {type(leaf).__name__}{said}", hint=hint)
+
+
+def _kept_traceback(raised: BaseException, state: str) -> Path | None:
+    from transfer.job.store import state_dir
+
+    name = f"crash-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.txt"
+    path = state_dir(state) / name
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", errors="replace") as file:
+            file.write(_traceback(raised))
+    except OSError:
+        return None
+    return path

@@ -1,0 +1,222 @@
+"""The flags of this release, in the groups that `--help` prints.
+
+    argv -> cyclopts -> What, Change, Conflict, Pace, Proof, Run, Limits, Talk -> `cli/request.py` -> CopyRequest
+
+Rule 1: every flag is also `TRANSFER_<FLAG>` in the environment; what is on the command line wins.
+Rule 2: a flag that is not here is refused as unknown, never ignored.
+Rule 3: words stay words here; their meaning is checked in one place, `cli/request.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+_WHAT = Group("What", sort_key=1)
+_CHANGE = Group("How it changes", sort_key=2)
+_CONFLICT = Group("Conflicts and form", sort_key=3)
+_PACE = Group("Pace", sort_key=4)
+_PROOF = Group("Proof", sort_key=5)
+_RUN = Group("Job", sort_key=6)
+_LIMITS = Group("Time limits", sort_key=7)
+_TALK = Group("Talk", sort_key=8)
+
+
+def _flag(group: Group, names: str, metavar: str, text: str, **more: Any) -> Parameter:
+    """*names* as `--dry-run -n`; the first one names the variable of the environment."""
+    every = names.split()
+    variable = "TRANSFER_" + every[0].lstrip("-").replace("-", "_").upper()
+    return Parameter(
+        name=every,
+        group=group,
+        help=text,
+        metavar=metavar or None,
+        env_var=variable,
+        show_env_var=False,
+        negative=(),
+        show_default=False,
+        show_choices=False,
+        **more,
+    )
+
+
+PLACE = Parameter(allow_leading_hyphen=True, show_default=False)
+"""A bare `-` is a place; anything else that begins so is an option, and said to be unknown."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class What:
+    """Which keys."""
+
+    match: Annotated[
+        tuple[str, ...], _flag(_WHAT, "--match", "GLOB", "Keys that fit, as SCAN MATCH; again for more.")
+    ] = ()
+    exclude: Annotated[tuple[str, ...], _flag(_WHAT, "--exclude", "GLOB", "Leave out keys that fit.")] = ()
+    type: Annotated[
+        tuple[str, ...], _flag(_WHAT, "--type", "T", "string, list, set, zset, hash or stream; again for more.")
+    ] = ()
+    db: Annotated[
+        tuple[str, ...], _flag(_WHAT, "--db", "N[:M]", "Database N, into M; '*:M' is all into M; again for more.")
+    ] = ()
+    keys_from: Annotated[
+        str,
+        _flag(
+            _WHAT,
+            "--keys-from",
+            "FILE",
+            "Only the keys named there, one a line; - is stdin.",
+            allow_leading_hyphen=True,
+        ),
+    ] = ""
+    sample: Annotated[str, _flag(_WHAT, "--sample", "1%", "A share of the keys, the same ones every time.")] = ""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Rename:
+    """What names become."""
+
+    rename: Annotated[
+        tuple[str, ...],
+        _flag(_CHANGE, "--rename", "OLD:NEW", "Prefix OLD becomes NEW: old:new, user::person:, or a\\:b:c\\:d."),
+    ] = ()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Change:
+    """What deadlines become."""
+
+    ttl: Annotated[
+        str, _flag(_CHANGE, "--ttl", "RULE", "keep, drop, rebase (the time that remained), cap=30d or add=1h.")
+    ] = "keep"
+    min_ttl: Annotated[str, _flag(_CHANGE, "--min-ttl", "D", "Leave out keys that live less than this.")] = ""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Conflict:
+    """What happens to keys that are there, and how keys are written."""
+
+    on_conflict: Annotated[
+        Literal["fail", "skip", "replace"] | None,
+        _flag(_CONFLICT, "--on-conflict", "fail|skip|replace", "Where the target has another value (default: fail)."),
+    ] = None
+    format: Annotated[
+        Literal["auto", "raw", "logical"],
+        _flag(_CONFLICT, "--format", "auto|raw|logical", "RESTORE, type commands, or what fits each key (auto)."),
+    ] = "auto"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Pace:
+    """How fast, how far."""
+
+    rate: Annotated[str, _flag(_PACE, "--rate", "50k/s", "At most so many keys a second.")] = ""
+    bwlimit: Annotated[str, _flag(_PACE, "--bwlimit", "100MiB/s", "At most so many bytes a second.")] = ""
+    workers: Annotated[int | None, _flag(_PACE, "--workers", "N", "Connections to each side (default: chosen).")] = None
+    batch: Annotated[int | None, _flag(_PACE, "--batch", "N", "Keys in one batch (default: chosen).")] = None
+    max_memory: Annotated[str, _flag(_PACE, "--max-memory", "256MiB", "Bytes held at once.")] = "256MiB"
+    max_duration: Annotated[str, _flag(_PACE, "--max-duration", "D", "Stop after this time, exit 8.")] = ""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Bounds:
+    """What a copy bears before it stops."""
+
+    max_rejects: Annotated[
+        str, _flag(_PACE, "--max-rejects", "1000|0.1%", "Stop when more keys are refused, exit 8.")
+    ] = "1000"
+    on_full: Annotated[
+        Literal["wait", "stop"] | None,
+        _flag(_PACE, "--on-full", "wait|stop", "When the target has no memory left (default: wait)."),
+    ] = None
+    max_skew: Annotated[str, _flag(_PACE, "--max-skew", "1s", "Refuse clocks further apart than this.")] = "1s"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Check:
+    """How much of a copy is checked after it."""
+
+    verify: Annotated[str, _flag(_PROOF, "--verify", "full|sample=1%|none", "Compare after copying.")] = "full"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Proof:
+    """When deadlines count as equal."""
+
+    ttl_tolerance: Annotated[
+        str, _flag(_PROOF, "--ttl-tolerance", "500ms", "Deadlines this close together are equal.")
+    ] = "500ms"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DryRun:
+    """The plan and nothing else; or exactly that plan."""
+
+    dry_run: Annotated[bool, _flag(_RUN, "--dry-run -n", "", "Print the plan, write nothing.")] = False
+    approved_plan: Annotated[
+        str, _flag(_RUN, "--approved-plan", "HASH", "Carry out exactly the plan of this hash, or exit 2.")
+    ] = ""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Keep:
+    """Where a run keeps what it needs."""
+
+    label: Annotated[str, _flag(_RUN, "--label", "TEXT", "A word for this job, shown by `jobs`.")] = ""
+    state: Annotated[str, _flag(_RUN, "--state", "DIR", "Where the job store is.")] = ""
+    spill_dir: Annotated[str, _flag(_RUN, "--spill-dir", "DIR", "Where memory spills to.")] = ""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Limits:
+    """How long to wait."""
+
+    connect_timeout: Annotated[str, _flag(_LIMITS, "--connect-timeout", "10s", "For the first connection.")] = "10s"
+    timeout: Annotated[str, _flag(_LIMITS, "--timeout", "30s", "For one answer.")] = "30s"
+    give_up_after: Annotated[str, _flag(_LIMITS, "--give-up-after", "5m", "Without any progress at all.")] = "5m"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Talk:
+    """What is said, and asked."""
+
+    json: Annotated[bool, _flag(_TALK, "--json", "", "JSON lines on stdout; the last one is the result.")] = False
+    quiet: Annotated[bool, _flag(_TALK, "--quiet -q", "", "No plan, no progress.")] = False
+    verbose: Annotated[bool, _flag(_TALK, "--verbose -v", "", "Logs of what happens.")] = False
+    log_format: Annotated[
+        Literal["console", "json"], _flag(_TALK, "--log-format", "console|json", "Logs, on stderr.")
+    ] = "console"
+    debug: Annotated[bool, _flag(_TALK, "--debug", "", "All logs, and tracebacks.")] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Consent:
+    """What is accepted beforehand."""
+
+    no_input: Annotated[bool, _flag(_TALK, "--no-input", "", "Never ask; what would be asked is refused.")] = False
+    yes: Annotated[bool, _flag(_TALK, "--yes", "", "Accept the printed plan; accepts no hazard.")] = False
+    allow: Annotated[
+        tuple[str, ...], _flag(_TALK, "--allow", "NAME,...", "Accept these hazards; the plan names them.")
+    ] = ()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Names:
+    """How names of keys are shown."""
+
+    hash_keys: Annotated[bool, _flag(_TALK, "--hash-keys", "", "Names hashed in findings, rejects and logs.")] = False

@@ -1,0 +1,154 @@
+"""The end of a run in text: the table of both sides, the counts, and what was proved.
+
+Report -> table per database -> counts -> amounts -> verdict        (lists of lines, nothing printed here)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from transfer.model.report import DbTable, Finding, KeyCounts, Reject, Report, VerifyResult
+from transfer.model.units import show_bytes, show_count, show_ms
+from transfer.report.names import hashed_name, printable, shown_name
+
+Paint = Callable[[str, str], str]
+"""(text, style) -> text"""
+
+LISTED_MOST = 100
+"""Findings and rejects that text lists; the others are counted. JSON lists every one."""
+
+_STYLES = {"CHANGED": "yellow", "TTL": "yellow"}
+
+
+def summary_lines(report: Report, paint: Paint) -> list[str]:
+    """Everything but findings, rejects and the last line."""
+    copied = report.command != "verify"
+    parts = [table_lines(report.dbs, paint)]
+    parts += [[counts_line(report.keys), *_amounts(report)]] if copied else []
+    parts += [verdict_lines(report, paint), [f"note: {printable(note)}" for note in _notes(report)]]
+    lines: list[str] = []
+    for part in parts:
+        lines += ["", *part] if part else []
+    return lines
+
+
+def table_lines(dbs: list[DbTable], paint: Paint) -> list[str]:
+    """Two lines a database, source above target, so that a difference stands in one column."""
+    if not dbs:
+        return []
+    lines = [paint(f"{'db':>3}  {'side':<6}  {'keys':>15}  {'with deadline':>15}  digest", "bold")]
+    for row in dbs:
+        same = row.keys[0] == row.keys[1] and row.with_deadline[0] == row.with_deadline[1]
+        same = same and row.digest[0] == row.digest[1]
+        mark = paint("  same", "green") if same else paint("  differs", "yellow")
+        for side, name in enumerate(("source", "target")):
+            counts = f"{row.keys[side]:>15,}  {row.with_deadline[side]:>15,}"
+            db = str(row.db) if side == 0 else ""
+            lines.append(f"{db:>3}  {name:<6}  {counts}  {row.digest[side] or '-':<32}{mark if side else ''}")
+    return lines
+
+
+def counts_line(keys: KeyCounts) -> str:
+    """`read 5 = written 4 + already 1`: all that are not zero, and they add up."""
+    parts = {name: getattr(keys, name) for name in keys.__struct_fields__ if name != "read"}
+    shown = [f"{name} {count:,}" for name, count in parts.items() if count or name == "written"]
+    return f"read {keys.read:,} = " + " + ".join(shown)
+
+
+def verdict_lines(report: Report, paint: Paint) -> list[str]:
+    """What was proved, in capitals, with its numbers."""
+    found = report.verify
+    if found is None:
+        return [paint("NOT VERIFIED", "yellow") + "  nothing was compared"]
+    head = _head(report, found, paint)
+    lines = [
+        f"{head}  {found.mode}: {found.match:,} of {found.checked:,} keys match, in {show_ms(found.seconds * 1000)}"
+    ]
+    names = ("missing", "extra", "type", "value", "ttl", "changed")
+    counted = [f"{name} {getattr(found, name):,}" for name in names if getattr(found, name)]
+    if counted:
+        lines.append("  " + ", ".join(counted))
+    if found.changed:
+        lines.append(f"  changed: written at the source since it was read (known by {found.changes_known_by})")
+    if found.changes_known_by == "nothing" and found.differences():
+        lines.append(
+            "  whether these keys changed at the source meanwhile cannot be told here: they count as differences"
+        )
+    if found.not_from_source:
+        lines.append(f"  {found.not_from_source:,} keys of the target are not from this source and were left alone")
+    return lines
+
+
+def finding_lines(findings: list[Finding], total: int, paint: Paint, hash_keys: bool) -> list[str]:
+    """One line a finding: verdict, database, name, detail."""
+    lines = []
+    for item in findings:
+        verdict = paint(f"{item.verdict.value:<7}", _STYLES.get(item.verdict.value, "red"))
+        lines.append(f"{verdict}  db{item.db}  {_name(item.key, hash_keys)}{_tail(item.detail)}")
+    return lines + _more(total - len(findings), "findings", "--json lists every one")
+
+
+def reject_lines(rejects: list[Reject], total: int, paint: Paint, hash_keys: bool, job: str) -> list[str]:
+    """One line a rejected key: code, database, name, cause."""
+    lines = []
+    for item in rejects:
+        code = paint(f"{item.code:<7}", "red")
+        lines.append(f"{code}  db{item.db}  {_name(item.key, hash_keys)}{_tail(item.cause)}")
+    return lines + _more(total - len(rejects), "rejected keys", f"transfer jobs show {job}")
+
+
+def outcome(exit_code: int) -> str:
+    """What an exit code of a run means, in words."""
+    words = {
+        0: "done",
+        3: "done, but not every key was copied",
+        6: "done, and there are differences",
+        7: "done, but keys changed meanwhile",
+        8: "stopped at a limit",
+        130: "interrupted",
+        143: "ended by SIGTERM",
+    }
+    return words.get(exit_code, "failed")
+
+
+def _head(report: Report, found: VerifyResult, paint: Paint) -> str:
+    if found.differences():
+        return paint("DIFFERENT", "red")
+    if found.changed:
+        return paint("CHANGED MEANWHILE", "yellow")
+    if not report.verified:
+        return paint("NOT VERIFIED", "yellow")
+    return paint("SAME" if report.command == "verify" else "VERIFIED", "green")
+
+
+def _amounts(report: Report) -> list[str]:
+    if not report.seconds:
+        return []
+    rate = show_count(report.keys.read / report.seconds)
+    amounts = f"{show_bytes(report.bytes_read)} read, {show_bytes(report.bytes_written)} written"
+    line = (
+        f"{show_ms(report.seconds * 1000)}, {rate} keys/s, {amounts}, peak memory {show_bytes(report.peak_rss_bytes)}"
+    )
+    lines = [line + (f", {report.restarts} restarts" if report.restarts else "")]
+    as_of = report.as_of
+    if as_of is not None and as_of.kind == "interval":
+        span = show_ms(as_of.to_ms - as_of.from_ms)
+        writes = f"{as_of.writes_meanwhile:,} writes at the source meanwhile"
+        lines.append(f"as of an interval of {span}, not of one instant: {writes}")
+    return lines
+
+
+def _notes(report: Report) -> list[str]:
+    return [*report.notes, *(f"not copied: {text}" for text in report.not_copied)]
+
+
+def _name(key: bytes, hash_keys: bool) -> str:
+    return hashed_name(key) if hash_keys else shown_name(key)
+
+
+def _tail(text: str) -> str:
+    return f"  {printable(text)}" if text else ""
+
+
+def _more(count: int, what: str, where: str) -> list[str]:
+    return [f"... and {count:,} more {what}: {where}"] if count > 0 else []

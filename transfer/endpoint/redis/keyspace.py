@@ -1,0 +1,131 @@
+"""A live server's keys for a comparison: names page by page, payloads and values of many keys at once.
+
+    Keyspace promise of `verify` -> Links (lease, redial after a loss) -> Scanner | MomentReader | read_values
+
+Rule 1: a broken link costs a repetition, never a key; another process at the address is ReplacedError.
+Rule 2: a value too large to be taken is named with its size.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+from transfer.endpoint.redis.keyfile import key_pages
+from transfer.endpoint.redis.links import Links
+from transfer.endpoint.redis.patience import Patience
+from transfer.endpoint.redis.reading import Moment, MomentReader, prepare
+from transfer.endpoint.redis.scanning import Scanner
+from transfer.endpoint.redis.server import Server
+from transfer.endpoint.redis.sizes import PayloadSizes
+from transfer.endpoint.redis.values import ReadValue, read_values
+from transfer.model.errors import LinkError, OversizedReplyError
+from transfer.wire.link import Link
+
+_PAGE_KEYS = 1000
+_T = TypeVar("_T")
+
+
+class LiveKeyspace:
+    """All logical databases of one server, to be looked at.
+
+    Args:
+        limit_bytes: values larger than this are named, not taken.
+        keys_from: a file of key names, given by `pages` instead of what SCAN finds.
+        on_wait: told when the server keeps us waiting.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        limit_bytes: int = 64 << 20,
+        page_keys: int = _PAGE_KEYS,
+        keys_from: str = "",
+        on_wait: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.server = server
+        self.vendor = server.identity.vendor
+        self.where = server.where
+        self._limit_bytes = limit_bytes
+        self._page_keys = page_keys
+        self._keys_from = keys_from
+        self._links = Links(
+            server, cap_bytes=limit_bytes + (16 << 20), prepare=lambda link: prepare(link, server.features)
+        )
+        self._patience = Patience(server.give_up_s, stop_when_full=False, where=server.where, on_warning=on_wait)
+        self._sizes: defaultdict[int, PayloadSizes] = defaultdict(PayloadSizes)
+
+    def now_ms(self) -> int:
+        """The server's clock."""
+        return self.server.now_ms()
+
+    async def pages(self, db: int, match: bytes | None = None, kind: str | None = None) -> AsyncIterator[list[bytes]]:
+        """Names in *db*, each that stays at least once, filtered by the server (SCAN MATCH, TYPE)."""
+        if self._keys_from:
+            async for page in key_pages(self._keys_from, self._page_keys):
+                yield page.names
+            return
+        scanner = Scanner(self._links, db, self._patience, count=self._page_keys, match=match, kind=kind)
+        async for page in scanner.pages():
+            yield page.names
+
+    async def portions(self, db: int, keys: list[bytes]) -> list[list[bytes]]:
+        """*keys* cut, in order, into lists that can be held in memory at once."""
+        return await self._patiently(db, lambda link: self._reader(link, db).portions(keys))
+
+    async def dumps(self, db: int, keys: list[bytes]) -> Moment:
+        """Payloads and deadlines of *keys*, in order."""
+        return await self._patiently(db, lambda link: self._reader(link, db).read(keys))
+
+    async def values(self, db: int, keys: list[bytes]) -> list[ReadValue]:
+        """Values of *keys*, in order; a value that is too large says so as its `problem`."""
+        try:
+            return await self._patiently(db, lambda link: self._read_values(link, keys))
+        except OversizedReplyError as error:
+            if len(keys) == 1:
+                return [ReadValue(None, problem=f"its value is too large to be taken: {error.message}")]
+        middle = len(keys) // 2
+        return await self.values(db, keys[:middle]) + await self.values(db, keys[middle:])
+
+    async def close(self) -> None:
+        """Close every link."""
+        await self._links.close()
+
+    def _reader(self, link: Link, db: int) -> MomentReader:
+        return MomentReader(link, self.server.features, self._sizes[db], limit_bytes=self._limit_bytes)
+
+    async def _read_values(self, link: Link, keys: list[bytes]) -> list[ReadValue]:
+        try:
+            return await read_values(link, keys, features=self.server.features, vendor=self.vendor)
+        except OversizedReplyError as error:
+            raise _TooMuchError(error) from error
+
+    async def _patiently(self, db: int, work: Callable[[Link], Awaitable[_T]]) -> _T:
+        """Do *work* over a link, and again over a new one as long as links break.
+
+        Raises:
+            ReplacedError, GaveUpError: as `Server.redial`.
+        """
+        while True:
+            try:
+                async with self._links.lease(db) as link:
+                    done = await work(link)
+            except _TooMuchError as error:
+                raise error.oversized from None
+            except LinkError as error:
+                if not error.retryable:
+                    raise
+                await self._patience.broken(error)
+                continue
+            self._patience.progressed()
+            return done
+
+
+class _TooMuchError(Exception):
+    """An oversized reply that no repetition mends."""
+
+    def __init__(self, oversized: OversizedReplyError) -> None:
+        super().__init__(oversized.message)
+        self.oversized = oversized

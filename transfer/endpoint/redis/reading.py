@@ -1,0 +1,226 @@
+"""Reading many keys, each with its deadline in one moment, without filling the server's memory.
+
+    keys -> portions (8 MiB each) -> groups (64 keys each) -> MULTI { deadlines, payloads } EXEC -> Moment
+                ^ MEMORY USAGE, only where values are large
+
+Rule 1: payload and deadline of a key come out of one transaction.
+Rule 2: what was asked for and not yet read stays below 8 MiB; one larger key is asked for alone.
+Rule 3: one key that is refused or too large is named; it never costs the others.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+import msgspec
+
+from transfer.codec import resp
+from transfer.endpoint.redis.sizes import Care, PayloadSizes
+from transfer.model.endpoint import Features
+from transfer.model.errors import LinkError, OversizedReplyError, PermissionDeniedError, ServerRefusedError
+from transfer.model.record import NO_DEADLINE
+from transfer.wire.link import ErrorReply, Link, Reply
+
+GROUP_KEYS = 64
+UNREAD_BYTES = 8 << 20
+_CLOCK_LOOKS = 3
+"""Before 7.0 a group is read again, this many times in all, while its two TIMEs differ."""
+_PASSING = ("LOADING", "BUSY", "MASTERDOWN", "NOMASTERLINK", "TRYAGAIN", "CLUSTERDOWN")
+
+
+class Moment(msgspec.Struct):
+    """What keys held when they were read, in the order they were asked for.
+
+    A payload is None where the key was gone, refused or too large; `refused` says why, `too_large` how
+    many bytes. The deadline of such a key means nothing.
+    """
+
+    payloads: list[bytes | None]
+    deadlines: list[int]
+    refused: dict[bytes, str] = msgspec.field(default_factory=dict)
+    too_large: dict[bytes, int] = msgspec.field(default_factory=dict)
+
+    def __iadd__(self, other: Moment) -> Moment:
+        self.payloads += other.payloads
+        self.deadlines += other.deadlines
+        self.refused |= other.refused
+        self.too_large |= other.too_large
+        return self
+
+
+async def prepare(link: Link, features: Features) -> None:
+    """Keep this link's reads from counting as use of the keys (LRU, LFU), where the server can."""
+    if features.no_touch:
+        await link.command("CLIENT", "NO-TOUCH", "ON")
+
+
+def read_request(keys: list[bytes], pexpiretime: bool) -> tuple[bytes, int]:
+    """One group's request and the number of its replies; the last reply is EXEC's."""
+    words = [b"$%d\r\n%b\r\n" % (len(key), key) for key in keys]
+    if pexpiretime:
+        body = _PEXPIRETIME + _PEXPIRETIME.join(words) + _DUMP + _DUMP.join(words)
+        return resp.transaction(body), 2 * len(keys) + 2
+    body = resp.TIME + _PTTL + _PTTL.join(words) + resp.TIME + _DUMP + _DUMP.join(words)
+    return resp.transaction(body), 2 * len(keys) + 4
+
+
+def parse_reply(reply: list[Reply], count: int, pexpiretime: bool) -> tuple[list[Reply], list[Reply], bool]:
+    """EXEC's array for *count* keys -> payloads, absolute deadlines, and whether the deadlines are exact."""
+    if pexpiretime:
+        return reply[count:], reply[:count], True
+    first, last = (int(s) * 1000 + int(us) // 1000 for s, us in (reply[0], reply[count + 1]))
+    ttls = reply[1 : count + 1]
+    deadlines = [first + ttl if ttl >= 0 else NO_DEADLINE for ttl in ttls]
+    return reply[count + 2 :], deadlines, first == last or max(ttls) < 0
+
+
+class MomentReader:
+    """Reads payloads and deadlines over one link.
+
+    *sizes* holds what was learnt of the server's values and outlives the link: after an
+    OversizedReplyError, reading the same keys again over a new link with the same *sizes* asks more
+    carefully each time and ends with the culprit in `Moment.too_large`.
+
+    Args:
+        limit_bytes: keys estimated larger than this are never asked for (0: no limit). Sizes are
+            estimated only where values have shown to be large.
+    """
+
+    def __init__(
+        self, link: Link, features: Features, sizes: PayloadSizes | None = None, *, limit_bytes: int = 0
+    ) -> None:
+        self.link = link
+        self.features = features
+        self.sizes = sizes if sizes is not None else PayloadSizes()
+        self.limit_bytes = limit_bytes
+
+    async def read(self, keys: list[bytes]) -> Moment:
+        """Read all of *keys*; the whole answer is held in memory.
+
+        Raises:
+            LinkError: the link broke or the server is busy for now; the keys may be read again.
+            OversizedReplyError: a reply passed the link's cap; read again over a new link.
+            PermissionDeniedError, ServerRefusedError: no key can be read.
+        """
+        moment = Moment([], [])
+        for portion in await self.portions(keys):
+            moment += await self.read_portion(portion)
+        return moment
+
+    async def portions(self, keys: list[bytes]) -> list[list[bytes]]:
+        """*keys* cut, in order, into lists whose payloads are expected to stay below 8 MiB each."""
+        sizes = self.sizes
+        if not keys:
+            return []
+        if sizes.care is Care.NONE or not self.features.memory_usage:
+            step = sizes.keys_within(UNREAD_BYTES) if sizes.care < Care.ALONE else 1
+            return [keys] if len(keys) <= step else [keys[at : at + step] for at in range(0, len(keys), step)]
+        estimates = await self._estimate(keys)
+        if self.limit_bytes:
+            sizes.mark_too_large(keys, estimates, self.limit_bytes)
+        return _packed(keys, estimates, 1 if sizes.care is Care.ALONE else len(keys))
+
+    async def read_portion(self, keys: list[bytes]) -> Moment:
+        """Read *keys*, one of the lists `portions` gave, with one request."""
+        known = self.sizes.too_large
+        too_large = {key: known[key] for key in keys if key in known} if known else {}
+        if too_large:
+            return await self._read_without(keys, Moment([], [], {}, too_large))
+        before = self.link.received_bytes
+        try:
+            moment = await self._ask(keys)
+        except OversizedReplyError:
+            self.sizes.distrust(keys, self.link.cap_bytes)
+            raise
+        self.sizes.learn(moment.payloads, self.link.received_bytes - before)
+        return moment
+
+    async def _estimate(self, keys: list[bytes]) -> list[int]:
+        if self.sizes.care >= Care.EXACT:
+            request = b"".join([resp.command(b"MEMORY", b"USAGE", key, b"SAMPLES", 0) for key in keys])
+        else:
+            request = b"".join([_MEMORY_USAGE % (len(key), key) for key in keys])
+        replies = await self.link.ask(request, len(keys))
+        return [size if type(size) is int else 0 for size in replies]
+
+    async def _ask(self, keys: list[bytes]) -> Moment:
+        exact = self.features.pexpiretime
+        groups = [keys[at : at + GROUP_KEYS] for at in range(0, len(keys), GROUP_KEYS)]
+        requests = [read_request(group, exact) for group in groups]
+        replies = await self.link.ask(b"".join([request for request, _ in requests]), sum(n for _, n in requests))
+        moment = Moment([], [])
+        ends = accumulate(count for _, count in requests)
+        for group, (_, count), end in zip(groups, requests, ends, strict=True):
+            moment += await self._group(group, replies[end - count : end])
+        return moment
+
+    async def _group(self, keys: list[bytes], replies: list[Reply]) -> Moment:
+        for look in range(_CLOCK_LOOKS):
+            if look:
+                request, count = read_request(keys, self.features.pexpiretime)
+                replies = await self.link.ask(request, count)
+            if not isinstance(replies[-1], list):
+                return await self._aborted(keys, replies)
+            payloads, deadlines, exact = parse_reply(replies[-1], len(keys), self.features.pexpiretime)
+            if exact:
+                break
+        if _ONLY_VALUES.issuperset(map(type, payloads)):
+            return Moment(payloads, deadlines)
+        return _with_refusals(keys, payloads, deadlines)
+
+    async def _aborted(self, keys: list[bytes], replies: list[Reply]) -> Moment:
+        """EXEC was refused: name the keys whose commands were refused when queued, read the others."""
+        refused: dict[bytes, str] = {}
+        clocks = 0 if self.features.pexpiretime else 1
+        queued = replies[1 + clocks : 1 + clocks + len(keys)], replies[-1 - len(keys) : -1]
+        for column in queued:
+            refused |= {key: str(answer) for key, answer in zip(keys, column, strict=True) if _is_error(answer)}
+        causes = set(refused.values()) or {str(replies[-1])}
+        if any(cause.startswith(_PASSING) for cause in causes):
+            raise LinkError(f"the server cannot answer now: {min(causes)}", where=self.link.where)
+        if not refused or len(refused) == len(keys) > 1:
+            kind = PermissionDeniedError if "NOPERM" in str(causes) else ServerRefusedError
+            raise kind(f"the server refused to read keys: {min(causes)}", where=self.link.where)
+        return await self._read_without(keys, Moment([], [], refused, {}))
+
+    async def _read_without(self, keys: list[bytes], left_out: Moment) -> Moment:
+        """Read *keys* but for those *left_out* names, which get empty places."""
+        others = [key for key in keys if key not in left_out.refused and key not in left_out.too_large]
+        found = await self.read_portion(others) if others else Moment([], [])
+        held = dict(zip(others, zip(found.payloads, found.deadlines, strict=True), strict=True))
+        both = [held.get(key, (None, NO_DEADLINE)) for key in keys]
+        return Moment(
+            [payload for payload, _ in both],
+            [deadline for _, deadline in both],
+            left_out.refused | found.refused,
+            left_out.too_large | found.too_large,
+        )
+
+
+_PEXPIRETIME, _PTTL, _DUMP = (b"*2\r\n$%d\r\n%b\r\n" % (len(name), name) for name in (b"PEXPIRETIME", b"PTTL", b"DUMP"))
+"""Heads of commands; joining the keys by them is twice as fast as building each command."""
+_MEMORY_USAGE = b"*3\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n$%d\r\n%b\r\n"
+_ONLY_VALUES = frozenset({bytes, type(None)})
+
+
+def _is_error(reply: Reply) -> bool:
+    return isinstance(reply, ErrorReply)
+
+
+def _with_refusals(keys: list[bytes], payloads: list[Reply], deadlines: list[int]) -> Moment:
+    """Error replies among the payloads become refusals by name."""
+    refused = {key: str(reply) for key, reply in zip(keys, payloads, strict=True) if _is_error(reply)}
+    return Moment([None if _is_error(reply) else reply for reply in payloads], deadlines, refused)
+
+
+def _packed(keys: list[bytes], estimates: list[int], most_keys: int) -> list[list[bytes]]:
+    """Consecutive keys, together below 8 MiB by their estimates; a larger key stands alone."""
+    portions: list[list[bytes]] = []
+    held = UNREAD_BYTES + 1
+    for key, size in zip(keys, estimates, strict=True):
+        held += size
+        if held > UNREAD_BYTES or len(portions[-1]) >= most_keys:
+            portions.append([])
+            held = size
+        portions[-1].append(key)
+    return portions

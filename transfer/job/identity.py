@@ -1,0 +1,37 @@
+"""Names of jobs: when they began and four random digits, `20261122-1931-7f3a`.
+
+The time is UTC, so that ids sort by time and mean the same on every machine.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+def new_job_id(now: datetime | None = None) -> str:
+    """An id for a job that begins now. It is likely unique; the store makes sure (`JobStore.new_job`)."""
+    moment = (now or datetime.now(UTC)).astimezone(UTC)
+    return f"{moment:%Y%m%d-%H%M}-{secrets.token_hex(2)}"
+
+
+def process_mark(pid: int) -> str:
+    """Tells a process from a later one of the same number: its start in clock ticks since boot; "" if unknown."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return ""
+    return stat.rpartition(b")")[2].split()[19].decode()  # field 22; the name in field 2 may hold anything
+
+
+def is_alive(pid: int, mark: str) -> bool:
+    """Whether the process *pid* that had *mark* still runs on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return not mark or process_mark(pid) in (mark, "")

@@ -1,0 +1,136 @@
+"""Proof: two places compared both ways, after a copy against what it promised, or as they are.
+
+    Engine -> _Kept (what the copy promised) + who knows of changes -> March -> Report
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from transfer.endpoint.redis.keyspace import LiveKeyspace
+from transfer.endpoint.redis.server import Server
+from transfer.job.engine import Engine
+from transfer.model.plan import CopyRequest
+from transfer.model.ports import Observer
+from transfer.model.report import Report
+from transfer.model.selection import Mapping, Selection
+from transfer.pipeline.buckets import BucketStore
+from transfer.report.meter import Meter
+from transfer.verify.changes import ChangesSinceCopy
+from transfer.verify.march import March
+from transfer.verify.sides import Changes, MarchOptions, Promise
+
+_TICK_S = 0.2
+_LARGEST_SHARE = 4
+
+
+async def prove(engine: Engine, report: Report, observer: Observer) -> None:
+    """Compare the target with what the copy promised; the outcome goes into *report*."""
+    request = engine.request
+    await march(
+        request,
+        report,
+        observer,
+        left=engine.source,
+        right=engine.target,
+        selection=engine.selection,
+        mapping=engine.mapping,
+        total_keys=engine.plan.keys,
+        changes=ChangesSinceCopy(engine.tracker, (engine.written, engine.found_equal)),
+        promise=_Promised(engine),
+    )
+
+
+async def march(
+    request: CopyRequest,
+    report: Report,
+    observer: Observer,
+    *,
+    left: Server,
+    right: Server,
+    selection: Selection,
+    mapping: Mapping,
+    total_keys: int,
+    changes: Changes,
+    promise: Promise | None,
+) -> None:
+    """Compare everything selected on two servers and put what came of it into *report*."""
+    meter = Meter("verify", total_keys)
+    async with (
+        _keyspace(left, request, observer, request.keys_from) as here,
+        _keyspace(right, request, observer) as there,
+    ):
+        comparison = March(
+            here,
+            there,
+            selection=sampled(selection, request),
+            mapping=mapping,
+            changes=changes,
+            new_records=lambda value_bytes: BucketStore(value_bytes, spill_dir=request.spill_dir),
+            promise=promise,
+            options=MarchOptions(
+                ttl_tolerance_ms=request.ttl_tolerance_ms,
+                both_ways=not request.keys_from,
+                mode="sample" if request.verify == "sample" else "full",
+            ),
+            on_finding=observer.finding,
+            on_progress=lambda keys: meter.count(keys),
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(_tick, meter, observer)
+            report.verify = result = await comparison.run()
+            group.cancel_scope.cancel()
+    report.dbs = comparison.tables
+    report.verified = not result.differences()
+
+
+def sampled(selection: Selection, request: CopyRequest) -> Selection:
+    """The selection narrowed to the share that `--verify sample=` names."""
+    if request.verify != "sample":
+        return selection
+    return Selection(
+        match=selection.match,
+        exclude=selection.exclude,
+        types=selection.types,
+        sample=min(selection.sample, request.verify_sample),
+        min_ttl_ms=selection.min_ttl_ms,
+    )
+
+
+async def _tick(meter: Meter, observer: Observer) -> None:
+    while True:
+        await anyio.sleep(_TICK_S)
+        observer.progress(meter.snapshot())
+
+
+@asynccontextmanager
+async def _keyspace(
+    server: Server, request: CopyRequest, observer: Observer, keys_from: str = ""
+) -> AsyncIterator[LiveKeyspace]:
+    limit_bytes = request.max_memory_bytes // _LARGEST_SHARE
+    keyspace = LiveKeyspace(server, limit_bytes=limit_bytes, keys_from=keys_from, on_wait=observer.warning)
+    try:
+        yield keyspace
+    finally:
+        with anyio.CancelScope(shield=True):
+            await keyspace.close()
+
+
+class _Promised:
+    """What a finished copy promised, by database and name at the target."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def rejected(self, db: int, name: bytes) -> bool:
+        return (db, name) in self._engine.rejected
+
+    def kept(self, db: int, name: bytes) -> bool:
+        return self._engine.kept.value_hash(db, name) is not None
+
+    def wrote(self, db: int, name: bytes) -> bool:
+        ledgers = (self._engine.written, self._engine.found_equal)
+        return any(ledger.value_hash(db, name) is not None for ledger in ledgers)

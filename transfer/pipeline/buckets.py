@@ -1,0 +1,146 @@
+"""Many small records by hash, in memory as long as they fit, then on disk: exact, and bounded.
+
+    hash (8 bytes) + value (fixed width) -> bucket (first byte of the hash) -> ... bytearray
+                                                                             `-> full: all buckets -> one unlinked file
+
+Rule 1: records are only appended; of those with the same hash the last one holds.
+Rule 2: reading back goes bucket by bucket: 1/256 of everything is in memory as a dict at a time.
+Rule 3: the file has no name while it is in use, mode 0600, and is gone with the process.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+from collections.abc import Iterable, Iterator, Set
+from operator import add
+
+from transfer.model.errors import LimitError
+
+HASH_BYTES = 8
+_BUCKETS = 256
+_HEADROOM_BYTES = 64 << 20
+"""Room that a spill leaves free on the disk."""
+
+
+class BucketStore:
+    """An append-only map from 8-byte hashes to values of *value_bytes* each.
+
+    Args:
+        memory_bytes: records beyond this are moved to a file in *spill_dir* (default: the system's).
+    """
+
+    def __init__(self, value_bytes: int, *, memory_bytes: int = 32 << 20, spill_dir: str = "") -> None:
+        self.record_bytes = HASH_BYTES + value_bytes
+        self._memory_bytes = max(memory_bytes, self.record_bytes * _BUCKETS)
+        self._spill_dir = spill_dir or tempfile.gettempdir()
+        self._shape = f"{HASH_BYTES}s{value_bytes}s"
+        self._buckets = [bytearray() for _ in range(_BUCKETS)]
+        self._held_bytes = 0
+        self._file = -1
+        self._file_bytes = 0
+        self._segments: list[list[tuple[int, int]]] = [[] for _ in range(_BUCKETS)]
+
+    def add(self, hashes: Iterable[bytes], values: Iterable[bytes]) -> None:
+        """Append one record for each pair.
+
+        Raises:
+            LimitError: memory is used up and the disk has no room.
+        """
+        self.add_records(map(add, hashes, values))
+
+    def add_hashes(self, hashes: Iterable[bytes]) -> None:
+        """Append records that have no value (*value_bytes* is 0)."""
+        self.add_records(hashes)
+
+    def add_records(self, records: Iterable[bytes]) -> None:
+        buckets, count = self._buckets, 0
+        for record in records:
+            buckets[record[0]] += record
+            count += 1
+        self._held_bytes += count * self.record_bytes
+        if self._held_bytes > self._memory_bytes:
+            self._spill()
+
+    def find(self, wanted: bytes) -> bytes | None:
+        """The value of the last record with hash *wanted*; searches its bucket, for rare questions only."""
+        number = wanted[0]
+        found = self._find_in(self._buckets[number], wanted)
+        for at, size in reversed(self._segments[number]) if found is None else ():
+            found = self._find_in(os.pread(self._file, size, at), wanted)
+            if found is not None:
+                break
+        return found
+
+    def bucket(self, number: int) -> dict[bytes, bytes]:
+        """Hash -> value of one bucket, 0 <= *number* < 256."""
+        parts = [os.pread(self._file, size, at) for at, size in self._segments[number]]
+        whole = b"".join((*parts, self._buckets[number]))
+        return dict(struct.iter_unpack(self._shape, whole))
+
+    def buckets(self) -> Iterator[dict[bytes, bytes]]:
+        """Every bucket in turn."""
+        return map(self.bucket, range(_BUCKETS))
+
+    def distinct(self) -> int:
+        """How many different hashes are held."""
+        return sum(map(len, self.buckets()))
+
+    def missing_from(self, *others: BucketStore) -> Iterator[bytes]:
+        """Hashes held here and in none of *others*."""
+        for number, mine in enumerate(self.buckets()):
+            names: Set[bytes] = mine.keys()
+            for other in others:
+                names = names - other.bucket(number).keys()
+            yield from names
+
+    def close(self) -> None:
+        """Let go of memory and file; safe to call twice."""
+        self._buckets = [bytearray() for _ in range(_BUCKETS)]
+        self._segments = [[] for _ in range(_BUCKETS)]
+        self._held_bytes = self._file_bytes = 0
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", -1) >= 0:
+            os.close(self._file)
+
+    def _find_in(self, data: bytes | bytearray, wanted: bytes) -> bytes | None:
+        at = data.rfind(wanted)
+        while at >= 0 and at % self.record_bytes:
+            at = data.rfind(wanted, 0, at + HASH_BYTES - 1)
+        return bytes(data[at + HASH_BYTES : at + self.record_bytes]) if at >= 0 else None
+
+    def _spill(self) -> None:
+        self._open_file()
+        for number, bucket in enumerate(self._buckets):
+            if bucket:
+                _write_all(self._file, bucket, self._file_bytes)
+                self._segments[number].append((self._file_bytes, len(bucket)))
+                self._file_bytes += len(bucket)
+        self._buckets = [bytearray() for _ in range(_BUCKETS)]
+        self._held_bytes = 0
+
+    def _open_file(self) -> None:
+        disk = os.statvfs(self._spill_dir)
+        free = disk.f_bavail * disk.f_frsize
+        if free < self._held_bytes + _HEADROOM_BYTES:
+            raise LimitError(
+                f"no room to remember more keys: {free:,} bytes are free in {self._spill_dir}, "
+                f"{self._held_bytes:,} are needed and {_HEADROOM_BYTES:,} stay free",
+                hint="name a larger disk with --spill-dir, or verify a share of the keys with --verify sample:1%",
+                free=free,
+            )
+        if self._file < 0:
+            self._file, path = tempfile.mkstemp(prefix="transfer-", dir=self._spill_dir)
+            os.unlink(path)
+
+
+def _write_all(file: int, data: bytearray, at: int) -> None:
+    with memoryview(data) as view:
+        done = 0
+        while done < len(view):
+            done += os.pwrite(file, view[done:], at + done)

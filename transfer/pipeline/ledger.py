@@ -1,0 +1,54 @@
+"""What this run did with which key, in 16 bytes a key.
+
+    (db, key, value) -> xxh3-64 of the name (seeded with db) + xxh3-64 of the value -> BucketStore
+
+Two names with one hash are taken for one: in 10 million keys the chance of any such pair is 3 in a million.
+xxh3 is no defence against somebody who chooses names to collide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+
+import xxhash
+
+from transfer.pipeline.buckets import HASH_BYTES, BucketStore
+
+
+class Ledger:
+    """Keeps the promise of `model.ports.KeyLedger`; bounded by *memory_bytes*, then by the disk."""
+
+    def __init__(self, *, memory_bytes: int = 32 << 20, spill_dir: str = "") -> None:
+        self._store = BucketStore(HASH_BYTES, memory_bytes=memory_bytes, spill_dir=spill_dir)
+
+    def note(self, db: int, keys: list[bytes], values: list[bytes], deadlines: Sequence[int] | None = None) -> None:
+        """Remember *keys* of logical database *db* with the hash of each value's bytes, and of *deadlines* if given.
+
+        Raises:
+            LimitError: memory is used up and the disk has no room.
+        """
+        names = map(xxhash.xxh3_64_digest, keys, repeat(db))
+        seeds = repeat(0) if deadlines is None else map(_seed, deadlines)
+        self._store.add(names, map(xxhash.xxh3_64_digest, values, seeds))
+
+    def value_hash(self, db: int, key: bytes) -> bytes | None:
+        """The hash noted last for this key, None if it was never noted. Slow: for the few keys in doubt."""
+        return self._store.find(xxhash.xxh3_64_digest(key, db))
+
+    def distinct(self) -> int:
+        """How many different keys were noted."""
+        return self._store.distinct()
+
+    def missing_from(self, other: Ledger) -> Iterator[bytes]:
+        """Name hashes noted here and not in *other*, bucket by bucket."""
+        return self._store.missing_from(other._store)
+
+    def close(self) -> None:
+        """Let go of memory and file."""
+        self._store.close()
+
+
+def _seed(deadline_ms: int) -> int:
+    """0 for no deadline, so that noting none and not noting it are the same."""
+    return deadline_ms + 1

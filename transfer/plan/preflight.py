@@ -1,0 +1,199 @@
+"""Preflight: what a copy would do, found out without any effect on either side.
+
+    request -> look at both -> who is it? -> which databases? -> rights -> room -> how to write -> CopyPlan
+                                 `----------- a refusal ends it -----------'      hazards, warnings, notes in it
+
+Rule 1: nothing is written; the one command that could, RESTORE, carries a type that no server has.
+Rule 2: what can never work is raised; what a person may want all the same is a Hazard with a name.
+"""
+
+from __future__ import annotations
+
+import anyio
+
+from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.server import Server
+from transfer.model.errors import IncompatibleError, PermissionDeniedError
+from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard
+from transfer.model.selection import Mapping, Selection
+from transfer.model.units import show_ms
+from transfer.plan.choices import choices_of
+from transfer.plan.databases import map_databases, refuse_missing
+from transfer.plan.look import Look, look_at, sample_key, unrest
+from transfer.plan.standing import narrows, refuse_roles, refuse_same, size_warning, target_hazards, touch
+
+BETWEEN_LOOKS_S = 0.5
+"""Two looks at the target this far apart tell whether somebody writes there."""
+
+
+async def plan_copy(request: CopyRequest, source: Server, target: Server) -> CopyPlan:
+    """What copying *request* from *source* to *target* would do.
+
+    Raises:
+        SamePlaceError, ReadOnlyTargetError, ReplicaSourceError: these two places cannot be a source and a target.
+        UsageError, FoldError, DatabasesError: the logical databases do not fit.
+        PermissionDeniedError: a user lacks rights; each is named.
+        TargetSizeError, IncompatibleError: the data cannot be written there as asked.
+    """
+    there, looked_at = await look_at(target, "target"), anyio.current_time()
+    here = await look_at(source, "source")
+    dbs = map_databases(request, here.keyspace)
+    refuse_same(here, there, request, dbs)
+    refuse_roles(here, there)
+    refuse_missing(dbs, here.side.databases, there.side.databases, here.side.place, there.side.place)
+    writing = _writing(request, here, there)
+    await _refuse_missing_rights(request, source, target, here, there, dbs, writing)
+    rows = _rows(here, there, dbs)
+    plan = CopyPlan(
+        source=here.side,
+        target=there.side,
+        dbs=rows,
+        writing=writing,
+        changes_known_by="tracking" if here.side.features.tracking else "hashes",
+        skew_ms=there.side.clock_offset_ms - here.side.clock_offset_ms,
+        choices=choices_of(request, writing),
+    )
+    await anyio.sleep(max(0.0, looked_at + BETWEEN_LOOKS_S - anyio.current_time()))
+    async with target.link(db=0) as link:
+        later = await unrest(link)
+    _judge(plan, request, here, there, later)
+    return plan
+
+
+def unaccepted(plan: CopyPlan, request: CopyRequest) -> list[Hazard]:
+    """The hazards of *plan* that no `--allow` of *request* names."""
+    return [hazard for hazard in plan.hazards if hazard.name not in request.allow]
+
+
+def _writing(request: CopyRequest, here: Look, there: Look) -> str:
+    """raw | logical.
+
+    Raises:
+        IncompatibleError: raw is asked for, and the target does not take the source's payloads.
+    """
+    version, taken = here.side.features.dump_version, there.side.features.restores
+    if request.format == "logical":
+        return "logical"
+    if version in taken:
+        return "raw"
+    if request.format == "auto":
+        return "logical"
+    raise IncompatibleError(
+        f"{here.side.identity.name} writes DUMP payloads of version {version}, {there.side.identity.name} takes "
+        + (ranges(taken) or "none from this user"),
+        where=there.side.place,
+        hint="--format auto writes by type commands where payloads do not fit",
+        version=version,
+        accepted=sorted(taken),
+    )
+
+
+def ranges(numbers: frozenset[int]) -> str:
+    """`6-11, 80`."""
+    runs: list[list[int]] = []
+    for one in sorted(numbers):
+        if runs and one == runs[-1][1] + 1:
+            runs[-1][1] = one
+        else:
+            runs.append([one, one])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+async def _refuse_missing_rights(
+    request: CopyRequest,
+    source: Server,
+    target: Server,
+    here: Look,
+    there: Look,
+    dbs: dict[int, int],
+    writing: str,
+) -> None:
+    """Raise PermissionDeniedError with every command that either user lacks."""
+    selection = Selection(match=request.match, exclude=request.exclude, sample=request.sample)
+    key = await sample_key(source, next(iter(dbs)), selection)
+    sampled = {"source": key, "target": Mapping(dbs, request.renames).name(key)}
+    forbidden = not there.side.features.restores  # then RESTORE is what lacks, not all the commands instead of it
+    logical = writing == "logical" and (request.format == "logical" or not forbidden)
+    texts: list[str] = []
+    commands: list[str] = []
+    where = ""
+    for server, look in ((source, here), (target, there)):
+        async with server.link(db=0) as link:
+            lacking = await probe.missing_rights(
+                link,
+                server.identity,
+                look.role,
+                values=logical or request.verify != "none",
+                logical=logical,
+                sample_key=sampled[look.role],
+            )
+        if request.format == "logical":
+            lacking = [name for name in lacking if not name.startswith("RESTORE")]
+        if lacking:
+            texts.append(f"user {look.user} of the {look.role} {server.where} lacks {', '.join(lacking)}")
+            commands += lacking
+            where = where or server.where
+    if texts:
+        raise PermissionDeniedError("; ".join(texts), where=where, commands=commands)
+
+
+def _rows(here: Look, there: Look, dbs: dict[int, int]) -> list[DbPlan]:
+    none = (0, 0)
+    return [
+        DbPlan(source_db, target_db, *here.keyspace.get(source_db, none), there.keyspace.get(target_db, none)[0])
+        for source_db, target_db in dbs.items()
+    ]
+
+
+def _judge(plan: CopyPlan, request: CopyRequest, here: Look, there: Look, later: tuple[int, int]) -> None:
+    """Fill in hazards, warnings and notes.
+
+    Raises:
+        TargetSizeError: there is too little room at the target.
+    """
+    plan.hazards += [look.shard.hazard(look.role, look.side.place) for look in (here, there) if look.shard]
+    plan.hazards += target_hazards(there, later, plan.dbs, request)
+    plan.hazards += _skew_hazard(plan, request)
+    plan.hazards += [
+        Hazard("insecure", f"the certificate of the {side} {address} is not verified: anybody may answer there")
+        for side, address in (("source", request.source), ("target", request.target))
+        if address.tls and not address.verify_tls
+    ]
+    hazards, notes = touch(here)
+    plan.hazards += hazards
+    plan.notes += notes
+    plan.warnings += [text for text in (size_warning(here, there, plan.dbs, request), *_not_copied(here)) if text]
+    plan.notes += _notes(plan, request)
+
+
+def _skew_hazard(plan: CopyPlan, request: CopyRequest) -> list[Hazard]:
+    if abs(plan.skew_ms) <= request.max_skew_ms or request.ttl in ("rebase", "drop"):
+        return []
+    ahead = "ahead of" if plan.skew_ms > 0 else "behind"
+    text = (
+        f"the target's clock is {show_ms(abs(plan.skew_ms))} {ahead} the source's, more than --max-skew "
+        f"{show_ms(request.max_skew_ms)}: deadlines would come that much too {'early' if plan.skew_ms > 0 else 'late'}"
+    )
+    return [Hazard("clock-skew", text)]
+
+
+def _not_copied(here: Look) -> list[str]:
+    libraries, users = here.libraries, here.users
+    return [
+        f"{libraries} function librar{'y is' if libraries == 1 else 'ies are'} not copied" if libraries else "",
+        f"{users} ACL user{' is' if users == 1 else 's are'} not copied" if users else "",
+    ]
+
+
+def _notes(plan: CopyPlan, request: CopyRequest) -> list[str]:
+    notes = []
+    if plan.writing == "logical":
+        if request.format == "auto":
+            version, taken = plan.source.features.dump_version, ranges(plan.target.features.restores)
+            notes.append(f"the target takes DUMP payloads of version {taken or 'none'}, not {version}: written by type")
+        notes.append("hashes with field deadlines, modules and unknown types are rejected by name when written by type")
+    if not plan.source.features.tracking:
+        notes.append("changes at the source are told by hashes of what was read: CLIENT TRACKING is not allowed there")
+    if narrows(request):
+        notes.append("filters apply: not all of the keys counted here are copied")
+    return notes

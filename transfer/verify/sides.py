@@ -1,0 +1,108 @@
+"""What a comparison needs of the two places, of memory, and of whoever knows what changed: promises only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Protocol
+
+import msgspec
+
+from transfer.model.value import ReadValue
+
+
+class Reading(Protocol):
+    """Keys as they were in one moment each, in the order they were asked for.
+
+    A payload is None where the key was gone, `refused` or `too_large`.
+    """
+
+    payloads: list[bytes | None]
+    deadlines: list[int]
+    refused: dict[bytes, str]
+    too_large: dict[bytes, int]
+
+
+class Keyspace(Protocol):
+    """One side: all logical databases of a place. Mends broken links by itself."""
+
+    vendor: str
+
+    def pages(self, db: int, match: bytes | None = None, kind: str | None = None) -> AsyncIterator[list[bytes]]:
+        """Names in *db*: each that stays is named at least once. *match*, *kind*: a glob, a type to narrow by."""
+
+    async def portions(self, db: int, keys: list[bytes]) -> list[list[bytes]]:
+        """*keys* cut, in order, into lists that can be held in memory at once."""
+
+    async def dumps(self, db: int, keys: list[bytes]) -> Reading:
+        """DUMP payload and absolute deadline of each of *keys*."""
+
+    async def values(self, db: int, keys: list[bytes]) -> list[ReadValue]:
+        """The value of each of *keys*."""
+
+    def now_ms(self) -> int:
+        """This side's clock."""
+
+
+class Records(Protocol):
+    """An append-only map from 8-byte hashes to values of one width; bounded in memory; the last value holds."""
+
+    def add_records(self, records: Iterable[bytes]) -> None:
+        """Append records: hash and value joined."""
+
+    def find(self, wanted: bytes) -> bytes | None:
+        """The value last added for a hash. Slow."""
+
+    def bucket(self, number: int) -> dict[bytes, bytes]:
+        """Hash -> value, for hashes whose first byte is *number*."""
+
+    def close(self) -> None:
+        """Let go of memory and disk."""
+
+
+NewRecords = Callable[[int], Records]
+"""Makes empty Records with values of so many bytes."""
+
+
+class Promise(Protocol):
+    """What a copy that went before promised about keys, by database and name at the target."""
+
+    def rejected(self, db: int, name: bytes) -> bool:
+        """It could not be copied, and was reported: nothing is promised."""
+
+    def kept(self, db: int, name: bytes) -> bool:
+        """The target had another value there before, and keeps it."""
+
+    def wrote(self, db: int, name: bytes) -> bool:
+        """It was written (or found there, equal)."""
+
+
+class Changes(Protocol):
+    """Who knows whether a key changed by itself since the comparison, or the copy before it, read it."""
+
+    @property
+    def known_by(self) -> str:
+        """tracking | hashes | nothing"""
+
+    async def catch_up(self) -> None:
+        """Wait until every write is known that the servers did before this call."""
+
+    def changed(self, key: bytes, db: int, name: bytes, payload: bytes | None, left_ms: int) -> bool:
+        """Whether *key* of the source, *name* in *db* of the target, is another than it was.
+
+        *payload* and the deadline *left_ms* are what the source says now; None: it has no such key.
+        """
+
+
+class MarchOptions(msgspec.Struct, frozen=True):
+    """How to compare.
+
+    `comparers`: pages compared at once. `pauses_s`: before each round in which differing keys are read
+    again. `both_ways` False leaves the keys of the target alone that no key of the source leads to
+    (a copy of named keys). `mode` is for the result: full | sample.
+    """
+
+    ttl_tolerance_ms: int = 500
+    comparers: int = 3
+    pauses_s: tuple[float, ...] = (0.05, 0.15, 0.3)
+    both_ways: bool = True
+    mode: str = "full"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +117,29 @@ def test_ctrl_c_leaves_nothing_running() -> None:
         assert not Path(state).parent.exists()
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid), 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["filling the source", "copying, then", "keys match"])
+def test_a_signal_ends_the_command_at_any_moment(number: signal.Signals, moment: str, tmp_path: Path) -> None:
+    """While filling, copying and checking: exit 130 or 143, one clear line, no server and no folder left."""
+    places = {"TMPDIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "transfer", "demo", "--keys", "60000"]
+    with subprocess.Popen(
+        command, env=os.environ | places, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        next(line for line in (first, *process.stdout) if moment in line)
+        process.send_signal(number)
+        _, complained = process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in complained
+    assert "error[E1300]" in complained
+    assert list(tmp_path.glob("transfer-*")) == []
+    for port in re.findall(r":(\d+)", first):
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(port))) != 0
 
 
 async def test_fill_verify_and_clear_say_what_they_did() -> None:

@@ -76,6 +76,7 @@ async def two(
 
 async def follow(replica: ThrowawayServer, primary: ThrowawayServer) -> None:
     """Make one server the replica of another and wait until it has its data."""
+    await ask(primary, "CONFIG", "SET", "repl-diskless-sync-delay", 0)
     await ask(replica, "REPLICAOF", primary.address.host, primary.address.port)
     with anyio.fail_after(20):
         while b"master_link_status:up" not in await ask(replica, "INFO", "replication"):  # noqa: ASYNC110

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 _SET, _HASH, _INTSET, _HASH_LISTPACK, _SET_LISTPACK = 2, 4, 11, 16, 20
+_SHORT = 0x40
+"""Lengths below this are one byte. Items are often all of one short length, which is quickly cut."""
 _INT8, _INT16, _INT32, _LZF = 0xC0, 0xC1, 0xC2, 0xC3
 
 
@@ -45,11 +47,14 @@ def in_order(body: bytes) -> list[bytes] | None:
 def _strings(body: bytes, each: int) -> tuple[list[bytes], int]:
     """count, then *each* times as many strings; every item is its slice, length and all."""
     count, at = _length(body, 1)
+    step = body[at] + 1
+    if step <= _SHORT and at + count * each * step == len(body) and set(body[at::step]) == {step - 1}:
+        return [body[start : start + step] for start in range(at, len(body), step)], len(body)
     items: list[bytes] = []
     add = items.append
     for _ in range(count * each):
         head = body[at]
-        end = at + 1 + head if head < 0x40 else _string_end(body, at)
+        end = at + 1 + head if head < _SHORT else _string_end(body, at)
         add(body[at:end])
         at = end
     return items, at

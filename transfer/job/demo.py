@@ -4,18 +4,20 @@
 
 Rule 1: how to copy and who is told are given by the caller; this module knows neither planner nor screen.
 Rule 2: the servers, their folders and the store of the run end with the call, also when it is cancelled or fails.
+Rule 3: copying listens to signals itself; what is done before and after it is `stoppable`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 
 import msgspec
 
 from transfer.endpoint.redis import sample
 from transfer.endpoint.redis.throwaway import ThrowawayServer, throwaway
+from transfer.job.steer import Steering
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.report import Report, worst
@@ -57,21 +59,37 @@ async def demonstrate(
     """
     began = monotonic()
     async with AsyncExitStack() as stack:
-        source, target = [await stack.enter_async_context(throwaway()) for _ in range(2)]
-        say(f"two throw-away servers: source {source.address}, target {target.address}")
-        filled = await _fill(source, keys, seed, say)
-        request = CopyRequest(
-            source=source.address,
-            target=target.address,
-            state_dir=state_dir or str(source.folder / "state"),
-            label="demo",
-        )
+        async with stoppable():
+            source, target = [await stack.enter_async_context(throwaway()) for _ in range(2)]
+            say(f"two throw-away servers: source {source.address}, target {target.address}")
+            filled = await _fill(source, keys, seed, say)
         say("copying, then comparing both sides in full")
-        report = await copying(request, observer)
-        found = await sample.verify(Dialer(target.address))
+        report = await copying(_request(source, target, state_dir), observer)
+        async with stoppable():
+            found = await sample.verify(Dialer(target.address))
         say(f"the target beside the seed {seed}, key by key: {_verdict(found)}")
     say("both servers have ended, their folders are gone")
     return Shown(filled, report, found, monotonic() - began)
+
+
+@asynccontextmanager
+async def stoppable() -> AsyncIterator[None]:
+    """A block that the first Ctrl-C or SIGTERM cancels; a failure comes out of it as it was raised.
+
+    Raises:
+        InterruptedRunError: a signal came.
+    """
+    try:
+        async with Steering().held() as steering:
+            steering.abort_on_stop()
+            yield
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
+def _request(source: ThrowawayServer, target: ThrowawayServer, state_dir: str) -> CopyRequest:
+    kept = state_dir or str(source.folder / "state")
+    return CopyRequest(source=source.address, target=target.address, state_dir=kept, label="demo")
 
 
 async def _fill(server: ThrowawayServer, keys: int, seed: int, say: Say) -> sample.Filled:

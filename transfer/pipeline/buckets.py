@@ -13,13 +13,16 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from operator import add
 
 from transfer.model.errors import LimitError
 
 HASH_BYTES = 8
 _BUCKETS = 256
+_AT_ONCE = 128
+"""Records unpacked by one call."""
 _HEADROOM_BYTES = 64 << 20
 """Room that a spill leaves free on the disk."""
 
@@ -36,6 +39,8 @@ class BucketStore:
         self._memory_bytes = max(memory_bytes, self.record_bytes * _BUCKETS)
         self._spill_dir = spill_dir or tempfile.gettempdir()
         self._shape = f"{HASH_BYTES}s{value_bytes}s"
+        self._one = struct.Struct(f"{HASH_BYTES}s{value_bytes}x")
+        self._many = struct.Struct(f"{HASH_BYTES}s{value_bytes}x" * _AT_ONCE)
         self._buckets = [bytearray() for _ in range(_BUCKETS)]
         self._held_bytes = 0
         self._file = -1
@@ -75,25 +80,25 @@ class BucketStore:
 
     def bucket(self, number: int) -> dict[bytes, bytes]:
         """Hash -> value of one bucket, 0 <= *number* < 256."""
-        parts = [os.pread(self._file, size, at) for at, size in self._segments[number]]
-        whole = b"".join((*parts, self._buckets[number]))
-        return dict(struct.iter_unpack(self._shape, whole))
+        return dict(struct.iter_unpack(self._shape, self._whole(number)))
 
-    def buckets(self) -> Iterator[dict[bytes, bytes]]:
-        """Every bucket in turn."""
-        return map(self.bucket, range(_BUCKETS))
+    def hashes(self, number: int) -> set[bytes]:
+        """The hashes of one bucket: twice as fast as with their values."""
+        whole = self._whole(number)
+        even = len(whole) - len(whole) % self._many.size
+        return {
+            *chain.from_iterable(self._many.iter_unpack(whole[:even])),
+            *chain.from_iterable(self._one.iter_unpack(whole[even:])),
+        }
 
     def distinct(self) -> int:
         """How many different hashes are held."""
-        return sum(map(len, self.buckets()))
+        return sum(len(self.hashes(number)) for number in range(_BUCKETS))
 
     def missing_from(self, *others: BucketStore) -> Iterator[bytes]:
         """Hashes held here and in none of *others*."""
-        for number, mine in enumerate(self.buckets()):
-            names: Set[bytes] = mine.keys()
-            for other in others:
-                names = names - other.bucket(number).keys()
-            yield from names
+        for number in range(_BUCKETS):
+            yield from self.hashes(number).difference(*(other.hashes(number) for other in others))
 
     def close(self) -> None:
         """Let go of memory and file; safe to call twice."""
@@ -107,6 +112,10 @@ class BucketStore:
     def __del__(self) -> None:
         if getattr(self, "_file", -1) >= 0:
             os.close(self._file)
+
+    def _whole(self, number: int) -> bytes:
+        parts = [os.pread(self._file, size, at) for at, size in self._segments[number]]
+        return b"".join((*parts, self._buckets[number]))
 
     def _find_in(self, data: bytes | bytearray, wanted: bytes) -> bytes | None:
         at = data.rfind(wanted)

@@ -6,7 +6,8 @@
     contribution := xxh3-128(length of the name, name, deadline or not, hash of the value)
     digest       := sum of the contributions of all distinct keys, mod 2^128, in hex
 
-Rule 1: a name that SCAN gives twice counts once; what was said last holds.
+Rule 1: a name that SCAN gives twice counts once; what was said last holds. Sums are kept along the way and
+        hold if no hash is there twice; else they are made anew from the records.
 Rule 2: a key that is equal on both sides is kept once for both.
 Names are those of the target, so that equal data has equal digests under a renaming too.
 """
@@ -16,15 +17,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
+import msgspec
 import xxhash
 
 from transfer.model.record import NO_DEADLINE
 from transfer.model.report import DbTable
-from transfer.verify.sides import NewRecords
+from transfer.verify.sides import NewRecords, Records
 
 _BUCKETS = 256
 _VALUE_BYTES = 17
-_FLAG = itemgetter(_VALUE_BYTES - 1)
+_HAS_DEADLINE = itemgetter(_VALUE_BYTES - 1)
 _FLAGS = (b"\x00", b"\x01")
 
 name_hash = xxhash.xxh3_64_digest
@@ -35,21 +37,22 @@ class DbTally:
 
     def __init__(self, db: int, new_records: NewRecords) -> None:
         self.db = db
-        self._both, self._left, self._right = (new_records(_VALUE_BYTES) for _ in range(3))
+        self._both, self._left, self._right = (_Column(new_records(_VALUE_BYTES)) for _ in range(3))
         self._right_names = new_records(0)
+        self._distinct_of: dict[int, int] = {}
 
     def both(self, names: list[bytes], hashes: Iterable[bytes], deadlines: Sequence[int]) -> None:
         """Keys that are equal on both sides; *hashes* are of their values."""
-        self._both.add_records(_records(names, hashes, deadlines))
+        self._both.add(names, hashes, deadlines, deadlines)
 
     def left(
         self, names: list[bytes], hashes: Iterable[bytes], deadlines: Sequence[int], promised: Sequence[int]
     ) -> None:
         """Keys of the left; *promised* deadlines (those the right should have) make the digest comparable."""
-        self._left.add_records(_records(names, hashes, deadlines, promised))
+        self._left.add(names, hashes, deadlines, promised)
 
     def right(self, names: list[bytes], hashes: Iterable[bytes], deadlines: Sequence[int]) -> None:
-        self._right.add_records(_records(names, hashes, deadlines))
+        self._right.add(names, hashes, deadlines, deadlines)
 
     def named_at_right(self, names: list[bytes]) -> None:
         """Names that a scan of the right gave."""
@@ -57,51 +60,78 @@ class DbTally:
 
     def unmet(self) -> Iterator[bytes]:
         """Hashes of names given at the right that no key of the left led to, bucket by bucket."""
+        seen, distinct = self._both.sum.keys, 0
         for number in range(_BUCKETS):
-            names = self._right_names.bucket(number).keys()
-            yield from names - self._both.bucket(number).keys() - self._left.bucket(number).keys()
+            met = self._both.records.hashes(number)
+            distinct += len(met)
+            yield from self._right_names.hashes(number).difference(met, self._left.records.hashes(number))
+        if seen == self._both.sum.keys:
+            self._distinct_of = {seen: distinct}
 
     def row(self) -> DbTable:
         """Counts and digests of both sides."""
-        sides = [_Sum(), _Sum()]
-        for number in range(_BUCKETS):
-            both = self._both.bucket(number)
-            for side, own in zip(sides, (self._left, self._right), strict=True):
-                side.add((both | own.bucket(number)).values())
-        left, right = sides
+        left, right = (self._total(own) for own in (self._left, self._right))
         return DbTable(
             self.db, (left.keys, right.keys), (left.with_deadline, right.with_deadline), (left.hex(), right.hex())
         )
 
+    def _total(self, own: _Column) -> _Sum:
+        """The sum over `both` and *own*; of a name that is there twice, its last record in *own*, else in `both`."""
+        both = self._both
+        if self._distinct(own) == both.sum.keys + own.sum.keys:
+            return _Sum(
+                both.sum.keys + own.sum.keys,
+                both.sum.with_deadline + own.sum.with_deadline,
+                both.sum.total + own.sum.total,
+            )
+        exact = _Sum()
+        for number in range(_BUCKETS):
+            held = (both.records.bucket(number) | own.records.bucket(number)).values()
+            exact.keys += len(held)
+            exact.with_deadline += sum(map(_HAS_DEADLINE, held))
+            exact.total += sum(int.from_bytes(value[:-1]) for value in held)
+        return exact
+
+    def _distinct(self, own: _Column) -> int:
+        """How many names are in `both` and *own* together."""
+        if not own.sum.keys and self._both.sum.keys in self._distinct_of:
+            return self._distinct_of[self._both.sum.keys]
+        numbers = range(_BUCKETS)
+        return sum(len(self._both.records.hashes(n) | own.records.hashes(n)) for n in numbers)
+
     def close(self) -> None:
-        for records in (self._both, self._left, self._right, self._right_names):
-            records.close()
+        for column in (self._both, self._left, self._right):
+            column.records.close()
+        self._right_names.close()
 
 
-class _Sum:
+class _Sum(msgspec.Struct):
     """Keys, keys with a deadline, and the sum of contributions."""
 
-    def __init__(self) -> None:
-        self.keys = self.with_deadline = self._total = 0
-
-    def add(self, values: Iterable[bytes]) -> None:
-        held = list(values)
-        flags = sum(map(_FLAG, held))
-        self.keys += len(held)
-        self.with_deadline += flags
-        self._total += (sum(map(int.from_bytes, held)) - flags) >> 8
+    keys: int = 0
+    with_deadline: int = 0
+    total: int = 0
 
     def hex(self) -> str:
-        return f"{self._total % 2**128:032x}"
+        return f"{self.total % 2**128:032x}"
 
 
-def _records(
-    names: list[bytes], hashes: Iterable[bytes], deadlines: Sequence[int], promised: Sequence[int] | None = None
-) -> Iterator[bytes]:
-    flags = [_FLAGS[deadline != NO_DEADLINE] for deadline in deadlines]
-    hashed = flags if promised is None else [_FLAGS[deadline != NO_DEADLINE] for deadline in promised]
-    whole = [
-        b"%d:%b%b%b" % (len(name), name, flag, value) for name, flag, value in zip(names, hashed, hashes, strict=True)
-    ]
-    parts = zip(map(name_hash, names), map(xxhash.xxh3_128_digest, whole), flags, strict=True)
-    return map(b"".join, parts)
+class _Column:
+    """Records, and their sum as if no name were there twice."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self.sum = _Sum()
+
+    def add(
+        self, names: list[bytes], hashes: Iterable[bytes], deadlines: Sequence[int], promised: Sequence[int]
+    ) -> None:
+        flags = [_FLAGS[deadline != NO_DEADLINE] for deadline in deadlines]
+        hashed = flags if promised is deadlines else [_FLAGS[deadline != NO_DEADLINE] for deadline in promised]
+        parts = zip(names, hashed, hashes, strict=True)
+        whole = [b"%d:%b%b%b" % (len(name), name, flag, value) for name, flag, value in parts]
+        contributions = list(map(xxhash.xxh3_128_digest, whole))
+        self.sum.keys += len(names)
+        self.sum.with_deadline += flags.count(_FLAGS[True])
+        self.sum.total += sum(map(int.from_bytes, contributions))
+        self.records.add_records(map(b"".join, zip(map(name_hash, names), contributions, flags, strict=True)))

@@ -28,6 +28,9 @@ _DEFAULT_CAP = 64 << 20
 _WAIT = object()
 """Stands for 'no whole reply yet', which None and False cannot: they are replies."""
 
+_OK = b"+OK\r\n"
+_Push = hiredis.PushNotification
+
 Reply = Any
 ErrorReply = hiredis.ReplyError
 
@@ -69,32 +72,33 @@ class Link:
         if self.closed:
             raise LinkError("this link is closed", where=self.where)
         try:
-            answers = await self._converse(parts, replies, patience or self.timeout)
+            return await self._converse(parts, replies, patience or self.timeout) or []
         except BaseException:
             await self.close()
             raise
-        return answers
 
-    async def _converse(self, parts: tuple[bytes, ...] | list[bytes], replies: int, patience: float) -> list[Reply]:
+    async def _converse(
+        self, parts: tuple[bytes, ...] | list[bytes], replies: int, patience: float, expected: bytes = b""
+    ) -> list[Reply] | None:
+        """Send, then collect the replies; None if their bytes were the *expected* ones."""
         with self._named_failures(patience):
             for part in parts:
                 with anyio.fail_after(patience):
                     await self._stream.send(part)
                 self.sent_bytes += len(part)
+            if expected and await self._acknowledged(expected, patience):
+                return None
             return await self._collect(replies, patience)
 
     async def _collect(self, replies: int, patience: float) -> list[Reply]:
-        got: list[Reply] = []
         take = self._reader.gets
+        got: list[Reply] = self._without_pushes(list(iter(take, _WAIT)))
         pending = 0
         while len(got) < replies:
             with anyio.fail_after(patience):
                 pending += await self._receive()
-            while (reply := take()) is not _WAIT:
-                if type(reply) is hiredis.PushNotification:
-                    self._pushes.append(reply)
-                    continue
-                got.append(reply)
+            if fresh := list(iter(take, _WAIT)):
+                got += self._without_pushes(fresh)
                 pending = 0
             self._cap(pending)
         if len(got) > replies:
@@ -103,13 +107,54 @@ class Link:
             )
         return got
 
-    async def send(self, request: bytes) -> None:
-        """Send *request* and wait for nothing; its replies come through `next_push`, after earlier pushes."""
+    def _without_pushes(self, replies: list[Reply]) -> list[Reply]:
+        """*replies* less the messages among them that were not asked for; those wait for `next_push`."""
+        if _Push not in set(map(type, replies)):
+            return replies
+        self._pushes += [reply for reply in replies if type(reply) is _Push]
+        return [reply for reply in replies if type(reply) is not _Push]
+
+    async def ask_acknowledged(self, parts: tuple[bytes, ...] | list[bytes], commands: int) -> list[Reply] | None:
+        """Like `ask_parts`, for commands that all answer OK as a rule: None says that they did.
+
+        Their answers are compared at once, as bytes, and parsed only if one is another.
+        """
+        if self.closed:
+            raise LinkError("this link is closed", where=self.where)
         try:
-            await self._stream.send(request)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
+            return await self._converse(parts, commands, self.timeout, _OK * commands)
+        except BaseException:
             await self.close()
-            raise LinkError(f"the connection broke ({_cause(error)})", where=self.where) from None
+            raise
+
+    async def _acknowledged(self, expected: bytes, patience: float) -> bool:
+        """Take in bytes while they are *expected*; False, with the reader fed, as soon as they are not."""
+        taken = b""
+        while True:
+            with anyio.fail_after(patience):
+                taken += await self._stream.receive(_CHUNK)
+            if len(taken) >= len(expected) or not expected.startswith(taken):
+                break
+        self.received_bytes += len(taken)
+        if taken == expected:
+            return True
+        self._reader.feed(taken)
+        return False
+
+    async def send(self, request: bytes) -> None:
+        """Send *request* and wait for nothing; its replies come through `next_push`, after earlier pushes.
+
+        Raises:
+            LinkError: the connection broke, or did not take the bytes within the link's time limit.
+        """
+        if self.closed:
+            raise LinkError("this link is closed", where=self.where)
+        try:
+            with self._named_failures(self.timeout), anyio.fail_after(self.timeout):
+                await self._stream.send(request)
+        except BaseException:
+            await self.close()
+            raise
 
     async def next_push(self) -> Reply:
         """Wait, without time limit, for the next message the server sends unasked (RESP3 pushes).

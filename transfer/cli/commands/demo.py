@@ -10,7 +10,7 @@ from transfer.cli.render.json import key_fields
 from transfer.cli.render.plan import table
 from transfer.cli.render.summary import finding_lines
 from transfer.endpoint.redis import sample
-from transfer.job.demo import Copying, Say, demonstrate
+from transfer.job.demo import Copying, Say, demonstrate, stoppable
 from transfer.model.endpoint import Address
 from transfer.model.ports import Observer
 from transfer.model.report import Finding
@@ -59,7 +59,8 @@ async def run_demo_fill(
     timeout_ms: int = 30_000,
 ) -> Outcome:
     """`demo fill URL`: sample keys into a server, over nothing that is not its own."""
-    filled = await sample.fill(_dialer(address, connect_timeout_ms, timeout_ms), keys=keys, seed=seed)
+    async with stoppable():
+        filled = await sample.fill(_dialer(address, connect_timeout_ms, timeout_ms), keys=keys, seed=seed)
     dbs = ", ".join(f"db {db}: {count:,}" for db, count in sorted(filled.dbs.items()))
     lines = [
         f"filled {address} with {filled.keys:,} keys of seed {seed} in {filled.seconds:.1f} s ({dbs})",
@@ -72,7 +73,8 @@ async def run_demo_verify(
     address: Address, *, hash_keys: bool = False, connect_timeout_ms: int = 10_000, timeout_ms: int = 30_000
 ) -> Outcome:
     """`demo verify URL`: every sample key against what its seed says; 6 where one differs."""
-    found = await sample.verify(_dialer(address, connect_timeout_ms, timeout_ms))
+    async with stoppable():
+        found = await sample.verify(_dialer(address, connect_timeout_ms, timeout_ms))
     listed = finding_lines(found.findings[:_SHOWN_FINDINGS], found.different, _plain, hash_keys)
     lines = [*_about(found, address), *_table(found), *listed]
     data = {
@@ -86,7 +88,8 @@ async def run_demo_verify(
 
 async def run_demo_clear(address: Address, *, connect_timeout_ms: int = 10_000, timeout_ms: int = 30_000) -> Outcome:
     """`demo clear URL`: only what fill wrote and nobody changed since."""
-    cleared = await sample.clear(_dialer(address, connect_timeout_ms, timeout_ms))
+    async with stoppable():
+        cleared = await sample.clear(_dialer(address, connect_timeout_ms, timeout_ms))
     lines = [f"removed {cleared.removed:,} demo keys from {address}"]
     if cleared.changed:
         lines.append(f"left {cleared.changed:,} keys under names of ours that hold another value than fill wrote")

@@ -81,7 +81,9 @@ def _rows(jobs: list[Job], paint: Paint) -> list[str]:
         state = paint(f"{job.state:<11}", _STYLES.get(job.state, "red"))
         exit_code = "" if job.exit is None else str(job.exit)
         keys = show_count(_keys(job)) if job.report else ""
-        places = printable(f"{job.source} {job.target}" + (f"  [{job.label}]" if job.label else ""))
+        marks = [job.label] if job.label else []
+        marks += ["dry run"] if _asked(job).get("dry_run") else []
+        places = printable(f"{job.source} {job.target}" + "".join(f"  [{mark}]" for mark in marks))
         when = _moment(job.started_ms)[:16].replace("T", " ")
         first = f"{job.job:<18}  {job.command:<8}  {state}  {exit_code:>4}"
         lines.append(f"{first}  {when:<16}  {_took(job):>8}  {keys:>7}  {places}")
@@ -136,7 +138,7 @@ def _whole(job: Job, rejects: list[Reject]) -> dict[str, Any]:
     report = msgspec.to_builtins(job.report) if job.report else {}
     return {
         **_short(job),
-        "request": msgspec.json.decode(job.request) if job.request else {},
+        "request": _asked(job),
         "plan": msgspec.json.decode(job.plan) if job.plan else None,
         **{name: report.get(name) for name in ("seconds", "as_of", "verify", "dbs", "restarts", "not_copied", "notes")},
         "error": msgspec.to_builtins(job.error) if job.error else None,
@@ -144,6 +146,14 @@ def _whole(job: Job, rejects: list[Reject]) -> dict[str, Any]:
             {"db": item.db, **key_fields(item.key, False), "code": item.code, "cause": item.cause} for item in rejects
         ],
     }
+
+
+def _asked(job: Job) -> dict[str, Any]:
+    """The words of the request that were not the usual ones."""
+    try:
+        return dict(msgspec.json.decode(job.request))
+    except (msgspec.DecodeError, TypeError, ValueError):
+        return {}
 
 
 def _keys(job: Job) -> int:

@@ -96,7 +96,7 @@ class TextObserver:
         code = worst([error.exit_code if error else 0, report.exit if report else 0])
         if self._job:
             self._head()
-            self._out.say(*self._ending(report))
+            self._out.say(*self._ending(report, error))
             self._out.say("", self._last_line(code))
         if error := error or refused(report):
             lines = error_lines(error, self._job)
@@ -111,9 +111,11 @@ class TextObserver:
         title = self._out.paint(f"{self._command} {self._job}", "bold")
         self._out.say(f"{title}  {said or f'{self.request.source} {arrow} {self.request.target}'}")
 
-    def _ending(self, report: Report | None) -> list[str]:
+    def _ending(self, report: Report | None, error: TransferError | None) -> list[str]:
         if self.request.dry_run or report is None:
             return []
+        if error and not (report.keys.read or report.dbs or self._found or self._rejected):
+            return []  # it failed before anything was moved
         paint, hashed = self._out.paint, self.request.hash_keys
         lines = finding_lines(self._findings, self._found, paint, hashed)
         lines += reject_lines(self._rejects, self._rejected, paint, hashed, self._job)

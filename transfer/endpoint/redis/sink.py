@@ -29,7 +29,7 @@ from transfer.model.tally import Tally
 from transfer.wire.link import ErrorReply, Link, Reply
 from transfer.wire.replies import ReplyClass, classify
 
-_PIECEMEAL_BYTES = 256 << 10
+_JOINED_BYTES = 1 << 20
 _RECENT_KEYS = 100
 
 
@@ -111,7 +111,7 @@ class RedisSink:
         """Send all fresh landings; returns a refusal that holds for now ("OOM ..."), else ""."""
         fresh, replace = delivery.fresh, self._policy.replace
         answers = await _send(link, fresh, replace=replace)
-        if answers.count(b"OK") == len(fresh):
+        if answers is None:
             self._settle_written(delivery.db, fresh)
             delivery.fresh = []
             return ""
@@ -160,12 +160,11 @@ class RedisSink:
         await self._links.close()
 
 
-async def _send(link: Link, landings: list[Landing], *, replace: bool) -> list[Reply]:
-    """One request for all; large payloads are passed on in pieces instead of being joined."""
+async def _send(link: Link, landings: list[Landing], *, replace: bool) -> list[Reply] | None:
+    """One request for all; None says that all were OK. Large payloads are passed on without being joined."""
     restore = resp.restore
     commands = [
         restore(landing.name, landing.record.dump, landing.expire_at_ms, replace=replace) for landing in landings
     ]
-    if sum(map(len, commands)) <= _PIECEMEAL_BYTES * 4:
-        return await link.ask(b"".join(commands), len(commands))
-    return await link.ask_parts(commands, len(commands))
+    small = sum(map(len, commands)) <= _JOINED_BYTES
+    return await link.ask_acknowledged([b"".join(commands)] if small else commands, len(commands))

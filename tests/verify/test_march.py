@@ -1,0 +1,507 @@
+"""Two live servers compared: what is equal, what differs, what changed meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from tests.servers import running
+from transfer.codec import resp
+from transfer.endpoint.redis.keyspace import LiveKeyspace
+from transfer.endpoint.redis.server import Server
+from transfer.endpoint.redis.tracking import WriteTracker
+from transfer.model.report import DbTable, Finding, Verdict, VerifyResult
+from transfer.model.selection import Mapping, Selection, TtlRule
+from transfer.pipeline.buckets import BucketStore
+from transfer.pipeline.ledger import Ledger
+from transfer.verify.changes import ChangesNow, ChangesSinceCopy, NobodyKnows
+from transfer.verify.march import March
+from transfer.verify.sides import Changes, MarchOptions
+
+FAR_MS = 4_000_000_000_000
+QUICK = MarchOptions(pauses_s=(0.0, 0.0, 0.01))
+
+
+class Pair:
+    """Two servers, and what a comparison of them came to."""
+
+    def __init__(self, left: Server, right: Server) -> None:
+        self.left, self.right = left, right
+        self.sides = LiveKeyspace(left, page_keys=100), LiveKeyspace(right, page_keys=100)
+        self.findings: list[Finding] = []
+        self.tables: list[DbTable] = []
+
+    async def both(self, *commands: tuple[Any, ...], db: int = 0) -> None:
+        for server in (self.left, self.right):
+            await send(server, *commands, db=db)
+
+    async def compare(self, changes: Changes | None = None, **options: Any) -> VerifyResult:
+        self.findings = []
+        march = March(
+            *self.sides,
+            selection=options.pop("selection", Selection()),
+            mapping=options.pop("mapping", Mapping({0: 0})),
+            changes=changes or NobodyKnows(),
+            new_records=lambda width: BucketStore(width, memory_bytes=1 << 20),
+            options=options.pop("options", QUICK),
+            on_finding=self.findings.append,
+            **options,
+        )
+        result = await march.run()
+        self.tables = march.tables
+        return result
+
+    def verdicts(self) -> dict[bytes, Verdict]:
+        assert len({finding.key for finding in self.findings}) == len(self.findings)
+        return {finding.key: finding.verdict for finding in self.findings}
+
+
+async def send(server: Server, *commands: tuple[Any, ...], db: int = 0) -> None:
+    async with server.link(db) as link:
+        request = b"".join([resp.command(*words) for words in commands])
+        for answer in await link.ask(request, len(commands)):
+            assert not isinstance(answer, Exception), answer
+
+
+@asynccontextmanager
+async def pair(left: str = "redis-7.0", right: str = "redis-7.0") -> AsyncIterator[Pair]:
+    async with running(left) as one, running(right) as other:
+        found = Pair(await Server.open(one.address), await Server.open(other.address))
+        try:
+            yield found
+        finally:
+            for side in found.sides:
+                await side.close()
+
+
+EVERY_TYPE: tuple[tuple[Any, ...], ...] = (
+    ("SET", "string", "value"),
+    ("SET", "number", "12345"),
+    ("SET", "text", "a" * 5000),
+    ("SET", b"\x00\r\n{}", b"\xff\x00"),
+    ("SET", "", "of the empty name"),
+    ("SET", "dying", "x", "PXAT", FAR_MS),
+    ("RPUSH", "list", *range(300)),
+    ("SADD", "set", *[f"member:{n * 7919 % 1000}" for n in range(200)]),
+    ("SADD", "small set", "a", "b", "17", "-4", "70000", "x" * 70),
+    ("SADD", "integers", *range(40)),
+    ("SADD", "long members", *[f"{'m' * 30}{n}" for n in range(200)]),
+    ("HSET", "hash", *[part for n in range(300) for part in (f"field:{n}", n)]),
+    ("HSET", "small hash", "a", "1", "b", "2"),
+    ("ZADD", "zset", *[part for n in range(300) for part in (n / 3, f"m{n}")]),
+    ("ZADD", "small zset", "1.5", "a", "inf", "b"),
+    ("XADD", "stream", "1-1", "f", "v"),
+    ("XADD", "stream", "2-1", "f", "w"),
+    ("XGROUP", "CREATE", "stream", "group", "0"),
+)
+
+
+@pytest.mark.parametrize("right", ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-8.1", "valkey-9.1"])
+async def test_servers_filled_alike_match_with_equal_digests(right: str) -> None:
+    """Whatever order and encoding each server chose; commands that 6.2 lacks are told in its words."""
+    async with pair("redis-7.0", right) as both:
+        alike = [words for words in EVERY_TYPE if "PXAT" not in words]
+        await both.both(*alike, ("SET", "dying", "x"), ("PEXPIREAT", "dying", FAR_MS))
+
+        result = await both.compare()
+
+        assert both.findings == []
+        assert (result.checked, result.match) == (len(KEYS), len(KEYS))
+        (row,) = both.tables
+        assert row.keys == (len(KEYS),) * 2
+        assert row.with_deadline == (1, 1)
+        assert row.digest[0] == row.digest[1]
+
+
+async def test_digests_stay_the_same_from_run_to_run_and_change_with_the_data() -> None:
+    """A digest can be written down and compared later; a name, a value, a deadline all enter it."""
+    async with pair() as both:
+        await both.both(*EVERY_TYPE)
+        seen = set()
+        for change in (("PING",), ("SET", "string", "other"), ("PERSIST", "dying"), ("RENAME", "list", "tsil")):
+            await both.both(change)
+            await both.compare()
+            first = both.tables
+            await both.compare()
+            assert both.tables == first
+            seen.add(first[0].digest[0])
+        assert len(seen) == 4
+
+
+Difference = tuple[Verdict, tuple[tuple[Any, ...], ...], tuple[tuple[Any, ...], ...]]
+DIFFERENCES: dict[str, Difference] = {
+    "missing": (Verdict.MISSING, (("SET", "k", "v"),), ()),
+    "extra": (Verdict.EXTRA, (), (("SET", "k", "v"),)),
+    "type": (Verdict.TYPE, (("SET", "k", "v"),), (("RPUSH", "k", "v"),)),
+    "string": (Verdict.VALUE, (("SET", "k", "v"),), (("SET", "k", "w"),)),
+    "set": (Verdict.VALUE, (("SADD", "k", "a", "b"),), (("SADD", "k", "a", "c"),)),
+    "hash": (Verdict.VALUE, (("HSET", "k", "a", "b"),), (("HSET", "k", "b", "a"),)),
+    "list order": (Verdict.VALUE, (("RPUSH", "k", "a", "b"),), (("RPUSH", "k", "b", "a"),)),
+    "score": (Verdict.VALUE, (("ZADD", "k", "1", "a"),), (("ZADD", "k", "1.0000000001", "a"),)),
+    "stream group": (
+        Verdict.VALUE,
+        (("XADD", "k", "1-1", "a", "b"), ("XGROUP", "CREATE", "k", "g", "0")),
+        (("XADD", "k", "1-1", "a", "b"), ("XGROUP", "CREATE", "k", "g", "1-1")),
+    ),
+    "no deadline": (Verdict.TTL, (("SET", "k", "v", "PXAT", FAR_MS),), (("SET", "k", "v"),)),
+    "a deadline": (Verdict.TTL, (("SET", "k", "v"),), (("SET", "k", "v", "PXAT", FAR_MS),)),
+    "another deadline": (
+        Verdict.TTL,
+        (("SET", "k", "v", "PXAT", FAR_MS),),
+        (("SET", "k", "v", "PXAT", FAR_MS + 501),),
+    ),
+    "another deadline of a set": (
+        Verdict.TTL,
+        (("SADD", "k", *"abcdefgh"), ("PEXPIREAT", "k", FAR_MS)),
+        (("SADD", "k", *"hgfedcba"), ("PEXPIREAT", "k", FAR_MS - 501)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+async def test_one_difference_is_one_finding_with_its_verdict(name: str) -> None:
+    """Among keys that are equal, the one that is not is named, once, and the digests differ."""
+    verdict, left, right = DIFFERENCES[name]
+    async with pair() as both:
+        await both.both(*EVERY_TYPE)
+        await send(both.left, ("PING",), *left)
+        await send(both.right, ("PING",), *right)
+
+        result = await both.compare()
+
+        assert both.verdicts() == {b"k": verdict}
+        assert result.differences() == 1
+        there = verdict is not Verdict.EXTRA
+        assert (result.checked, result.match) == (len(KEYS) + there, len(KEYS))
+        (row,) = both.tables
+        assert row.keys == (len(KEYS) + there, len(KEYS) + (verdict is not Verdict.MISSING))
+        assert row.digest[0] != row.digest[1]
+
+
+KEYS = {words[1] for words in EVERY_TYPE if words[0] != "XGROUP"}
+
+
+async def test_a_deadline_within_the_tolerance_matches() -> None:
+    """Clocks of servers are never quite the same."""
+    async with pair() as both:
+        await send(both.left, ("SET", "k", "v", "PXAT", FAR_MS))
+        await send(both.right, ("SET", "k", "v", "PXAT", FAR_MS + 400))
+
+        result = await both.compare()
+
+        assert result.match == 1
+        assert both.tables[0].digest[0] == both.tables[0].digest[1]
+
+
+async def test_thousands_of_differences_are_each_told_once() -> None:
+    """More than are held at once: the target is empty, then it holds nothing else."""
+    async with pair() as both:
+        await send(both.left, ("DEBUG", "POPULATE", 30_000, "left", 20))
+        await send(both.right, ("DEBUG", "POPULATE", 25_000, "right", 20))
+
+        result = await both.compare()
+
+        assert (result.missing, result.extra, result.match, result.checked) == (30_000, 25_000, 0, 30_000)
+        assert len(both.findings) == 55_000
+        assert both.tables[0].keys == (30_000, 25_000)
+
+
+async def test_names_that_scan_gives_twice_count_once() -> None:
+    """The table of the source shrinks while it is scanned; what stays is counted exactly."""
+    async with pair() as both:
+        await both.both(("DEBUG", "POPULATE", 4_000, "keep", 20))
+        await both.both(("DEBUG", "POPULATE", 60_000, "drop", 20))
+        stays, goes = [[f"{name}:{n}" for n in range(count)] for name, count in (("keep", 4_000), ("drop", 60_000))]
+        seen: list[bytes] = []
+        original = both.sides[0].pages
+
+        async def shrinking(db: int, match: bytes | None = None, kind: str | None = None) -> AsyncIterator[list[bytes]]:
+            async for page in original(db, match, kind):
+                seen.extend(page)
+                yield page
+                for start in range(0, len(goes), 2_000) if goes else ():
+                    await both.both(("DEL", *goes[start : start + 2_000]))
+                goes.clear()
+
+        both.sides[0].pages = shrinking  # type: ignore[method-assign]
+
+        result = await both.compare()
+
+        assert len(seen) > len(set(seen)), "the scan gave no name twice: the test shows nothing"
+        assert result.differences() == 0
+        assert both.tables[0].keys[0] == both.tables[0].keys[1] >= len(stays)
+        assert both.tables[0].keys[0] <= len(set(seen))
+
+
+async def test_a_difference_that_goes_away_is_excused() -> None:
+    """What arrives at the target between two rounds was in flight."""
+    async with pair() as both, anyio.create_task_group() as group:
+        await send(both.left, *[("SET", f"k{n}", n) for n in range(500)])
+        looked = anyio.Event()
+        original = both.sides[1].dumps
+
+        async def dumps(db: int, keys: list[bytes]) -> Any:
+            moment = await original(db, keys)
+            looked.set()
+            return moment
+
+        async def arrive() -> None:
+            await looked.wait()
+            await send(both.right, *[("SET", f"k{n}", n) for n in range(500)])
+
+        both.sides[1].dumps = dumps  # type: ignore[method-assign]
+        group.start_soon(arrive)
+
+        result = await both.compare(options=MarchOptions(pauses_s=(0.2, 0.2, 0.2)))
+
+        assert result.match == 500
+        assert both.findings == []
+
+
+async def test_keys_past_their_deadline_are_no_findings() -> None:
+    """On neither side: one of the servers may have been quicker to forget."""
+    async with pair() as both:
+        await send(both.left, ("SET", "stays", "v"), *[("SET", f"l{n}", "v", "PX", 1 + n) for n in range(400)])
+        await send(both.right, ("SET", "stays", "v"), *[("SET", f"r{n}", "v", "PX", 1 + n) for n in range(400)])
+
+        result = await both.compare(options=MarchOptions(pauses_s=(0.1, 0.2, 0.2)))
+
+        assert both.findings == []
+        assert result.differences() == 0
+
+
+async def test_writers_on_both_sides_make_changes_not_findings() -> None:
+    """Trackers on both sides know every name that was written since the comparison began."""
+    async with pair() as both:
+        await both.both(*[("SET", f"k{n}", "v") for n in range(3_000)])
+        await send(both.left, ("SET", "different", "1"))
+        await send(both.right, ("SET", "different", "2"))
+        left, right = WriteTracker(), WriteTracker()
+        began = time.monotonic()
+        async with left.running(both.left), right.running(both.right), anyio.create_task_group() as group:
+
+            async def write(server: Server, word: str) -> None:
+                async with server.link() as link:
+                    for turn in range(1_000_000):
+                        await link.command("SET", f"k{turn % 50}", f"{word}{turn}")
+
+            group.start_soon(write, both.left, "left")
+            group.start_soon(write, both.right, "right")
+            result = await both.compare(ChangesNow(left, right, began))
+            group.cancel_scope.cancel()
+
+        assert result.changes_known_by == "tracking"
+        assert result.changed > 0
+        told = both.verdicts()
+        assert told.pop(b"different") is Verdict.VALUE
+        assert set(told.values()) == {Verdict.CHANGED}
+        assert set(told) <= {b"k%d" % n for n in range(50)}
+
+
+async def test_a_flush_in_the_middle_ends_in_changes() -> None:
+    """Everything went away at the source; that is told, and nothing breaks."""
+    async with pair() as both:
+        await both.both(("DEBUG", "POPULATE", 5_000, "k", 20))
+        left, right = WriteTracker(), WriteTracker()
+        began = time.monotonic()
+        original, pages = both.sides[0].dumps, 0
+
+        async def dumps(db: int, keys: list[bytes]) -> Any:
+            nonlocal pages
+            pages += 1
+            if pages == 10:
+                await send(both.left, ("FLUSHALL",))
+            return await original(db, keys)
+
+        both.sides[0].dumps = dumps  # type: ignore[method-assign]
+        async with left.running(both.left), right.running(both.right):
+            result = await both.compare(ChangesNow(left, right, began))
+
+        assert result.differences() == 0
+        assert result.changed > 3_000
+        assert {finding.detail for finding in both.findings} == {"EXTRA"}
+
+
+class Copied:
+    """The promise of a copy, by names."""
+
+    def __init__(self, rejected: set[bytes], kept: set[bytes], wrote: Callable[[bytes], bool]) -> None:
+        self._rejected, self._kept, self._wrote = rejected, kept, wrote
+
+    def rejected(self, db: int, name: bytes) -> bool:
+        return name in self._rejected
+
+    def kept(self, db: int, name: bytes) -> bool:
+        return name in self._kept
+
+    def wrote(self, db: int, name: bytes) -> bool:
+        return self._wrote(name)
+
+
+async def test_after_a_copy_only_its_promises_count() -> None:
+    """Rejected keys, values that were there before and keys of others are no findings; a lost key is."""
+    async with pair() as both:
+        await send(both.left, *[("SET", key, "new") for key in ("fine", "rejected", "kept", "lost", "wrong")])
+        await send(
+            both.right, ("SET", "fine", "new"), ("SET", "kept", "old"), ("SET", "theirs", "x"), ("SET", "wrong", "x")
+        )
+        promise = Copied({b"rejected"}, {b"kept"}, lambda name: name in (b"fine", b"lost", b"wrong"))
+
+        result = await both.compare(promise=promise)
+
+        assert both.verdicts() == {b"lost": Verdict.MISSING, b"wrong": Verdict.VALUE}
+        assert (result.checked, result.match, result.not_from_source) == (5, 1, 2)
+        assert both.tables[0].keys == (5, 3)
+
+
+@pytest.mark.parametrize("known_by", ["tracking", "hashes", "nothing"])
+async def test_a_source_that_went_on_is_told_from_a_copy_that_went_wrong(known_by: str) -> None:
+    """By who wrote since the copy read, or by what it read; where nobody knows, the difference counts."""
+    async with pair() as both, WriteTracker().running(both.left) as tracker:
+        await both.both(*[("SET", key, "v") for key in ("fine", "deleted", "changed", "damaged")])
+        names = [b"fine", b"deleted", b"changed", b"damaged"]
+        await tracker.catch_up()
+        started = time.monotonic()
+        read = await both.sides[0].dumps(0, names)
+        tracker.clean(names, started)
+        ledger = Ledger()
+        ledger.note(0, names, [payload for payload in read.payloads if payload is not None])
+        await send(both.left, ("DEL", "deleted"), ("SET", "changed", "w"), ("SET", "created", "w"))
+        await send(both.right, ("SET", "damaged", "x"))
+        changes = {
+            "tracking": ChangesSinceCopy(tracker, [ledger]),
+            "hashes": ChangesSinceCopy(None, [ledger]),
+            "nothing": NobodyKnows(),
+        }[known_by]
+
+        result = await both.compare(changes, promise=Copied(set(), set(), names.__contains__))
+
+        assert result.changes_known_by == known_by
+        moved = {b"deleted": Verdict.EXTRA, b"changed": Verdict.VALUE, b"created": Verdict.MISSING}
+        wanted = {name: verdict if known_by == "nothing" else Verdict.CHANGED for name, verdict in moved.items()}
+        assert both.verdicts() == {**wanted, b"damaged": Verdict.VALUE}
+
+
+async def test_filters_renames_and_database_maps_are_undone_on_the_way_back() -> None:
+    """Only what was selected is looked at, under its new name and in its new database."""
+    async with pair() as both:
+        await send(both.left, ("SET", "user:1", "a"), ("SET", "user:2", "b"), ("SET", "log:1", "c"), db=3)
+        await send(both.right, ("SET", "client:1", "a"), ("SET", "client:3", "z"), ("SET", "other", "z"), db=5)
+        selection = Selection(match=(b"user:*",), exclude=(b"*:9",))
+        mapping = Mapping({3: 5}, ((b"user:", b"client:"),))
+
+        result = await both.compare(selection=selection, mapping=mapping)
+
+        assert both.verdicts() == {b"client:2": Verdict.MISSING, b"client:3": Verdict.EXTRA}
+        assert {finding.db for finding in both.findings} == {5}
+        assert both.tables[0].db == 5
+        assert (result.checked, both.tables[0].keys) == (2, (2, 2))
+
+
+async def test_two_databases_folded_into_one_are_compared_with_it() -> None:
+    """A key of the target is accounted for by whichever database it came from."""
+    async with pair() as both:
+        await send(both.left, ("SET", "a", "1"), db=0)
+        await send(both.left, ("SET", "b", "2"), db=1)
+        await send(both.right, ("SET", "a", "1"), ("SET", "b", "2"), ("SET", "c", "3"), db=0)
+
+        await both.compare(mapping=Mapping({0: 0, 1: 0}))
+
+        assert both.verdicts() == {b"c": Verdict.EXTRA}
+        assert both.tables[0].keys == (2, 3)
+
+
+async def test_a_sample_is_the_same_keys_on_both_sides() -> None:
+    """Chosen by hash of the name, so nothing outside the sample is called missing or extra."""
+    async with pair() as both:
+        await both.both(("DEBUG", "POPULATE", 5_000, "k", 20))
+
+        result = await both.compare(
+            selection=Selection(sample=0.1), options=msgspec.structs.replace(QUICK, mode="sample")
+        )
+
+        assert result.mode == "sample"
+        assert 400 < result.checked < 600
+        assert both.tables[0].keys[0] == both.tables[0].keys[1]
+        assert both.findings == []
+
+
+async def test_types_are_selected_by_the_source() -> None:
+    """A key of another type on the source is not looked at, wherever it is."""
+    async with pair() as both:
+        await send(both.left, *EVERY_TYPE)
+        for types in (("hash",), ("hash", "set")):
+            result = await both.compare(selection=Selection(types=types))
+            assert result.missing == {1: 2, 2: 6}[len(types)]
+            assert result.checked == result.missing
+
+
+RULES = {
+    "drop": (TtlRule("drop"), lambda now, ms: None),
+    "add": (TtlRule("add", 60_000), lambda now, ms: ms + 60_000),
+    "cap": (TtlRule("cap", 60_000), lambda now, ms: now + 60_000),
+    "rebase": (TtlRule("rebase"), lambda now, ms: ms),
+}
+
+
+@pytest.mark.parametrize("kind", RULES)
+async def test_deadlines_are_compared_with_what_the_rule_gives(kind: str) -> None:
+    """The rule's result matches with equal digests; a deadline that no rule gave is a finding."""
+    rule, right_of = RULES[kind]
+    async with pair() as both:
+        at = both.left.now_ms() + 3_600_000
+        there = right_of(both.right.now_ms(), at)
+        await send(both.left, ("SET", "k", "v", "PXAT", at), ("SET", "forever", "v"))
+        await send(both.right, ("SET", "k", "v", *(("PXAT", there) if there else ())), ("SET", "forever", "v"))
+
+        await both.compare(mapping=Mapping({0: 0}, ttl=rule))
+
+        assert both.findings == []
+        assert both.tables[0].digest[0] == both.tables[0].digest[1]
+
+        await send(both.right, ("SET", "k", "v", "PXAT", at + 100_000))
+        await both.compare(mapping=Mapping({0: 0}, ttl=rule))
+        assert both.verdicts() == {b"k": Verdict.TTL}
+
+
+async def test_links_that_break_cost_a_repetition_and_no_key() -> None:
+    """The servers close every connection in the middle, twice."""
+    async with pair() as both:
+        await both.both(("DEBUG", "POPULATE", 5_000, "k", 20))
+        original, pages = both.sides[0].dumps, 0
+
+        async def dumps(db: int, keys: list[bytes]) -> Any:
+            nonlocal pages
+            pages += 1
+            if pages in (10, 20):
+                for server in (both.left, both.right):
+                    async with server.link() as link:
+                        await link.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            return await original(db, keys)
+
+        both.sides[0].dumps = dumps  # type: ignore[method-assign]
+
+        result = await both.compare()
+
+        assert (result.checked, result.match) == (5_000, 5_000)
+
+
+async def test_a_value_too_large_to_be_taken_is_a_difference_that_says_so() -> None:
+    """Nothing is called equal that was not compared."""
+    async with pair() as both:
+        both.sides = LiveKeyspace(both.left, limit_bytes=1 << 20), LiveKeyspace(both.right, limit_bytes=1 << 20)
+        await both.both(
+            ("SET", "large", "x" * (2 << 20)), ("SET", "small", "x"), ("CONFIG", "SET", "rdbcompression", "no")
+        )
+
+        result = await both.compare()
+
+        assert both.verdicts() == {b"large": Verdict.VALUE}
+        assert "cannot be compared: 2," in both.findings[0].detail
+        assert result.match == 1

@@ -48,6 +48,7 @@ Row = dict[str, float]
 
 async def measure(binary: Path, keys: int, rounds: int, seed: int, values: str) -> dict[str, Any]:
     """Everything that is printed and written."""
+    machine = _machine()
     async with throwaway(binary) as source, throwaway(binary) as target:
         fill_s = await fill(source.address, keys, seed, values)
         ways: dict[str, Callable[[], Awaitable[Row]]] = {
@@ -64,7 +65,7 @@ async def measure(binary: Path, keys: int, rounds: int, seed: int, values: str) 
     medians = {name: _median(rows) for name, rows in took.items()}
     return {
         "question": (__doc__ or "").splitlines()[0],
-        "machine": _machine(),
+        "machine": machine,
         "server": sizes.pop("server"),
         "data": {"keys": keys, "values": values, "seed": seed, "fill_s": round(fill_s, 2), **sizes},
         "rounds": rounds,
@@ -211,7 +212,7 @@ def table(found: dict[str, Any]) -> str:
     machine, data = found["machine"], found["data"]
     lines = [
         found["question"],
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, load {machine['load']}; "
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, load {machine['load']} before; "
         f"{machine['system']}, Python {machine['python']}",
         f"{found['server']} to {found['server']}, {keys:,} keys ({data['values']}, {data['used_memory_mib']:.0f} MiB "
         f"in memory), medians of {found['rounds']}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 from tests.servers import VERSIONS, ask, running
@@ -11,6 +13,7 @@ from transfer.endpoint.redis.throwaway import ThrowawayServer
 from transfer.model.errors import DatabasesError, GuardError, UsageError
 from transfer.model.report import Verdict
 from transfer.wire.dial import Dialer
+from transfer.wire.link import Link, Reply
 
 KEYS = 3_000
 
@@ -111,6 +114,26 @@ async def test_clear_leaves_what_others_wrote_or_changed() -> None:
         assert sorted(await ask(server, "KEYS", "*")) == [b"driver:1", b"tags:x", b"user:1", b"user:999999"]
         assert await ask(server, "KEYS", "*", db=5) == [b"foreign"]
         assert await ask(server, "KEYS", "*", db=1) == []
+
+
+async def test_a_key_that_changes_while_clear_looks_at_it_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look and the removal somebody writes: the removal is void, and the second look finds it foreign."""
+    module = importlib.import_module("transfer.endpoint.redis.sample.clear")
+    read_all = module.read_all
+    changed: list[Reply] = []
+
+    async def read_then_change(link: Link, first: bytes, found: list[families.Item]) -> list[Reply]:
+        replies: list[Reply] = await read_all(link, first, found)
+        if not changed and any(item.key == b"user:1" for item in found):
+            changed.append(await ask(server, "SET", "user:1", "just now"))
+        return replies
+
+    monkeypatch.setattr(module, "read_all", read_then_change)
+    async with running() as server:
+        await sample.fill(_dialer(server), keys=500)
+        cleared = await sample.clear(_dialer(server))
+        assert (cleared.changed, cleared.gone, cleared.removed) == (1, 0, 499)
+        assert await ask(server, "GET", "user:1") == b"just now"
 
 
 async def test_clear_without_a_manifest_removes_nothing() -> None:

@@ -67,7 +67,9 @@ async def test_conflicts_follow_the_policy(policy: str, tmp_path: Path) -> None:
     """Equal is already there, whatever its encoding; another value stays unless replace was asked for."""
     async with running("redis-7.0") as source, running("redis-7.0") as target:
         members = [f"member-{number}" for number in range(600)]
-        await _filled(source, ("SET", "same", "1"), ("SET", "other", "ours"), ("SET", "new", "n"), ("SADD", "set", *members))
+        await _filled(
+            source, ("SET", "same", "1"), ("SET", "other", "ours"), ("SET", "new", "n"), ("SADD", "set", *members)
+        )
         await _filled(source, ("SET", "ttl", "1", "PXAT", IN_2099_MS))
         await _filled(target, ("SET", "same", "1"), ("SET", "other", "theirs"), ("SADD", "set", *reversed(members)))
         await _filled(target, ("SET", "ttl", "1"), ("SET", "foreign", "f"))

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def test_a_signal_ends_the_command_at_any_moment(number: signal.Signals, moment:
     ) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
-        next(line for line in (first, *process.stdout) if moment in line)
+        next(line for line in chain([first], process.stdout) if moment in line)
         process.send_signal(number)
         _, complained = process.communicate(timeout=20)
     assert process.returncode == 128 + number

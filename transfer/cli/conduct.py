@@ -30,6 +30,9 @@ class Speaker(Observer, Protocol):
 
     request: CopyRequest
 
+    def stop(self) -> None:
+        """Leave the screen as it is without progress; `end` does it too."""
+
     def end(self, report: Report | None, error: TransferError | None) -> int:
         """Print the end and return the exit code."""
 

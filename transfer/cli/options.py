@@ -1,9 +1,10 @@
 """The flags of this release, in the groups that `--help` prints.
 
-    argv -> cyclopts -> What, Change, Conflict, Pace, Proof, Run, Limits, Talk -> `cli/request.py` -> CopyRequest
+    argv -> cyclopts -> What, Change, Conflict, Pace, ... -> `cli/request.py` -> CopyRequest
 
 Rule 1: every flag is also `TRANSFER_<FLAG>` in the environment; what is on the command line wins.
 Rule 2: a flag that is not here is refused as unknown, never ignored.
+        So a command takes only the groups it obeys.
 Rule 3: words stay words here; their meaning is checked in one place, `cli/request.py`.
 """
 
@@ -114,12 +115,19 @@ class Conflict:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Pace:
-    """How fast, how far."""
+    """How fast."""
 
     rate: Annotated[str, _flag(_PACE, "--rate", "50k/s", "At most so many keys a second.")] = ""
     bwlimit: Annotated[str, _flag(_PACE, "--bwlimit", "100MiB/s", "At most so many bytes a second.")] = ""
     workers: Annotated[int | None, _flag(_PACE, "--workers", "N", "Connections to each side (default: chosen).")] = None
     batch: Annotated[int | None, _flag(_PACE, "--batch", "N", "Keys in one batch (default: chosen).")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Extent:
+    """How much at once, how long at most."""
+
     max_memory: Annotated[str, _flag(_PACE, "--max-memory", "256MiB", "Bytes held at once.")] = "256MiB"
     max_duration: Annotated[str, _flag(_PACE, "--max-duration", "D", "Stop after this time, exit 8.")] = ""
 
@@ -171,20 +179,34 @@ class DryRun:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Keep:
-    """Where a run keeps what it needs."""
+    """What a run is called, and where it keeps what memory does not hold."""
 
     label: Annotated[str, _flag(_RUN, "--label", "TEXT", "A word for this job, shown by `jobs`.")] = ""
-    state: Annotated[str, _flag(_RUN, "--state", "DIR", "Where the job store is.")] = ""
     spill_dir: Annotated[str, _flag(_RUN, "--spill-dir", "DIR", "Where memory spills to.")] = ""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Limits:
-    """How long to wait."""
+class Store:
+    """Where runs are remembered."""
+
+    state: Annotated[str, _flag(_RUN, "--state", "DIR", "Where the job store is.")] = ""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Waits:
+    """How long to wait for a server."""
 
     connect_timeout: Annotated[str, _flag(_LIMITS, "--connect-timeout", "10s", "For the first connection.")] = "10s"
     timeout: Annotated[str, _flag(_LIMITS, "--timeout", "30s", "For one answer.")] = "30s"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class GiveUp:
+    """How long to try again."""
+
     give_up_after: Annotated[str, _flag(_LIMITS, "--give-up-after", "5m", "Without any progress at all.")] = "5m"
 
 

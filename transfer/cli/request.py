@@ -21,12 +21,15 @@ from transfer.cli.options import (
     Conflict,
     Consent,
     DryRun,
+    Extent,
+    GiveUp,
     Keep,
-    Limits,
     Names,
     Pace,
     Proof,
     Rename,
+    Store,
+    Waits,
     What,
 )
 from transfer.model.endpoint import Address
@@ -79,13 +82,16 @@ def copy_request(
     rename: Rename,
     change: Change = Change(),  # noqa: B008 - frozen, as are all below
     conflict: Conflict = Conflict(),  # noqa: B008
-    pace: Pace,
+    pace: Pace = Pace(),  # noqa: B008
+    extent: Extent,
     bounds: Bounds = Bounds(),  # noqa: B008
     check: Check = Check(),  # noqa: B008
     proof: Proof,
     dry_run: DryRun = DryRun(),  # noqa: B008
     keep: Keep,
-    limits: Limits,
+    store: Store,
+    waits: Waits,
+    give_up: GiveUp,
     consent: Consent = Consent(),  # noqa: B008
     names: Names,
 ) -> CopyRequest:
@@ -98,7 +104,7 @@ def copy_request(
     """
     ttl, ttl_amount_ms = _ttl(change.ttl)
     verify, verify_sample = _verify(check.verify)
-    connect_timeout_ms, timeout_ms, give_up_after_ms = limits_ms(limits)
+    connect_timeout_ms, timeout_ms = waits_ms(waits)
     return CopyRequest(
         source=place(source, "source"),
         target=place(target, "target"),
@@ -118,8 +124,8 @@ def copy_request(
         bwlimit_bytes_per_s=_above_zero("--bwlimit", bytes_per_s, pace.bwlimit),
         workers=_at_least_one("--workers", pace.workers),
         batch=_at_least_one("--batch", pace.batch),
-        max_memory_bytes=_memory(pace.max_memory),
-        max_duration_ms=_above_zero("--max-duration", duration_ms, pace.max_duration),
+        max_memory_bytes=_memory(extent.max_memory),
+        max_duration_ms=_above_zero("--max-duration", duration_ms, extent.max_duration),
         max_rejects=_max_rejects(bounds.max_rejects),
         on_full=bounds.on_full or "",
         max_skew_ms=_of("--max-skew", duration_ms, bounds.max_skew),
@@ -128,9 +134,9 @@ def copy_request(
         ttl_tolerance_ms=_of("--ttl-tolerance", duration_ms, proof.ttl_tolerance),
         connect_timeout_ms=connect_timeout_ms,
         timeout_ms=timeout_ms,
-        give_up_after_ms=give_up_after_ms,
+        give_up_after_ms=_above_zero("--give-up-after", duration_ms, give_up.give_up_after),
         allow=_allow(consent.allow),
-        state_dir=keep.state,
+        state_dir=store.state,
         spill_dir=keep.spill_dir,
         hash_keys=names.hash_keys,
         label=keep.label,
@@ -148,12 +154,11 @@ def place(text: str, role: str) -> Address:
     return address
 
 
-def limits_ms(limits: Limits) -> tuple[int, int, int]:
-    """(first connection, one answer, no progress at all)"""
+def waits_ms(waits: Waits) -> tuple[int, int]:
+    """(first connection, one answer)"""
     return (
-        _above_zero("--connect-timeout", duration_ms, limits.connect_timeout),
-        _above_zero("--timeout", duration_ms, limits.timeout),
-        _above_zero("--give-up-after", duration_ms, limits.give_up_after),
+        _above_zero("--connect-timeout", duration_ms, waits.connect_timeout),
+        _above_zero("--timeout", duration_ms, waits.timeout),
     )
 
 

@@ -1,7 +1,7 @@
 """Carry out a copy: plan, consent, move, move again if a server was replaced, prove.
 
-    open both -> planner -> consent -> [ Engine.attempt ]* -> verify -> Report
-                                          ^ ReplacedError: who answers now? -'
+open both -> planner -> consent -> [ Engine.attempt ]* -> verify -> Report
+                                      ^ ReplacedError: who answers now? -'
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class _CopyRun:
         self._tally = Tally(on_reject=self._rejected)
         self._report.keys = self._tally.counts
         self._engine: Engine
+        self._began_ms = self._writes_before = 0
 
     async def run(self) -> None:
         source, target = await open_pair(self._request, self._report.job)
@@ -86,7 +87,8 @@ class _CopyRun:
     def _check_approval(self, plan: CopyPlan) -> None:
         approved, actual = self._request.approved_plan, plan.fingerprint()
         if approved and approved != actual:
-            raise GuardError(f"the plan is {actual}, not the approved {approved}", hint="transfer copy -n shows the plan")
+            text = f"the plan is {actual}, not the approved {approved}"
+            raise GuardError(text, hint="transfer copy -n shows the plan")
 
     async def _ask_consent(self, plan: CopyPlan) -> None:
         open_hazards = [hazard for hazard in plan.hazards if hazard.name not in self._request.allow]
@@ -94,7 +96,8 @@ class _CopyRun:
             raise refusal(open_hazards)
 
     async def _carry_out(self, plan: CopyPlan, source: Server, target: Server, steering: Steering) -> None:
-        started, wrote_before, began_ms = time.monotonic(), await _writes(source), source.now_ms()
+        started = time.monotonic()
+        self._began_ms, self._writes_before = source.now_ms(), await _writes(source)
         try:
             while True:
                 try:
@@ -106,9 +109,6 @@ class _CopyRun:
         finally:
             self._report.seconds = self._report.seconds or time.monotonic() - started
             self._settle()
-            with anyio.move_on_after(5):
-                wrote = await _writes(source) - wrote_before
-                self._report.as_of = AsOf("interval", began_ms, source.now_ms(), max(0, wrote))
 
     async def _move_and_prove(self, source: Server, target: Server, plan: CopyPlan, steering: Steering) -> None:
         engine = self._engine
@@ -117,6 +117,7 @@ class _CopyRun:
             async with self._ticking(plan):
                 await engine.attempt(steering.stop)
             self._report.seconds += time.monotonic() - started
+            await self._date(source)
             self._settle()
             steering.check()
             steering.abort_on_stop()
@@ -124,6 +125,11 @@ class _CopyRun:
                 self._report.dbs = await _counted(plan, source, target)
             else:
                 await prove(engine, self._report, self._observer)
+
+    async def _date(self, source: Server) -> None:
+        """Say of which interval the copy is; a server that was replaced in it has counted anew."""
+        wrote = await _writes(source) - self._writes_before
+        self._report.as_of = AsOf("interval", self._began_ms, source.now_ms(), max(0, wrote))
 
     async def _start_again(self, error: ReplacedError, source: Server, target: Server) -> None:
         self._report.restarts += 1
@@ -189,18 +195,17 @@ class _Ticker:
 async def open_pair(request: CopyRequest, job: str) -> tuple[Server, Server]:
     """Both servers, dialled once each. Raises as `Server.open`."""
     name = f"transfer-{job}-{socket.gethostname()}-{os.getpid()}"
-    servers = []
-    for address in (request.source, request.target):
-        servers.append(
-            await Server.open(
-                address,
-                name=name,
-                connect_timeout=request.connect_timeout_ms / 1000,
-                timeout=request.timeout_ms / 1000,
-                give_up_s=request.give_up_after_ms / 1000,
-            )
+    source, target = [
+        await Server.open(
+            address,
+            name=name,
+            connect_timeout=request.connect_timeout_ms / 1000,
+            timeout=request.timeout_ms / 1000,
+            give_up_s=request.give_up_after_ms / 1000,
         )
-    return servers[0], servers[1]
+        for address in (request.source, request.target)
+    ]
+    return source, target
 
 
 def refusal(hazards: list[Hazard]) -> GuardError | IncompatibleError:
@@ -209,8 +214,7 @@ def refusal(hazards: list[Hazard]) -> GuardError | IncompatibleError:
     said = "; ".join(f"{hazard.name}: {hazard.message}" for hazard in hazards)
     names = ",".join(hazard.name for hazard in hazards)
     kind = IncompatibleError if gravest.exit_code == 5 else GuardError
-    error = kind(said, hint=f"accept with --allow {names}")
-    return error
+    return kind(said, hint=f"accept with --allow {names}")
 
 
 def reject_limit(text: str, keys: int) -> int:
@@ -222,8 +226,12 @@ def reject_limit(text: str, keys: int) -> int:
 
 
 async def _writes(server: Server) -> int:
-    async with server.link() as link:
+    """The server's own count of writes, asked patiently: a short loss must not end a run that is nearly done."""
+    link = await server.redial(0)
+    try:
         return await probe.writes_seen(link)
+    finally:
+        await link.close()
 
 
 async def _counted(plan: CopyPlan, source: Server, target: Server) -> list[DbTable]:

@@ -9,8 +9,9 @@ Rule 3: copying listens to signals itself; what is done before and after it is `
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from time import monotonic
 
 import msgspec
@@ -64,7 +65,8 @@ async def demonstrate(
             say(f"two throw-away servers: source {source.address}, target {target.address}")
             filled = await _fill(source, keys, seed, say)
         say("copying, then comparing both sides in full")
-        report = await copying(_request(source, target, state_dir), observer)
+        with _signals_kept():
+            report = await copying(_request(source, target, state_dir), observer)
         async with stoppable():
             found = await sample.verify(Dialer(target.address))
         say(f"the target beside the seed {seed}, key by key: {_verdict(found)}")
@@ -80,11 +82,24 @@ async def stoppable() -> AsyncIterator[None]:
         InterruptedRunError: a signal came.
     """
     try:
-        async with Steering().held() as steering:
-            steering.abort_on_stop()
-            yield
+        with _signals_kept():
+            async with Steering().held() as steering:
+                steering.abort_on_stop()
+                yield
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Listening to a signal leaves its default action behind; SIGTERM's would end us and leave the folders there."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            with suppress(ValueError, TypeError):  # not the main thread; a handler that is not Python's
+                signal.signal(number, handler)
 
 
 def _request(source: ThrowawayServer, target: ThrowawayServer, state_dir: str) -> CopyRequest:

@@ -113,7 +113,8 @@ class Engine:
         budget = ByteBudget(request.max_memory_bytes)
         writers = request.workers or _WRITERS
         limit_bytes = request.max_memory_bytes // _LARGEST_SHARE
-        keyspace = LiveKeyspace(self.source)
+        here = LiveKeyspace(self.source, limit_bytes=limit_bytes)
+        there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
         self._source = RedisSource(
             self.source,
             self.selection,
@@ -130,24 +131,23 @@ class Engine:
             stop=stop,
             on_read=self.tracker.clean,
         )
-        self._sink = self._new_sink(keyspace, limit_bytes)
+        self._sink = self._new_sink(here, there, limit_bytes)
         try:
             pace = Pace(request.rate_keys_per_s, request.bwlimit_bytes_per_s)
             yield Flow(self._source, self._sink, budget=budget, pace=pace, writers=writers)
         finally:
             with anyio.CancelScope(shield=True):
-                await self._source.close()
-                await self._sink.close()
-                await keyspace.close()
+                for part in (self._source, self._sink, here, there):
+                    await part.close()
 
-    def _new_sink(self, keyspace: LiveKeyspace, limit_bytes: int) -> RedisSink:
+    def _new_sink(self, here: LiveKeyspace, there: LiveKeyspace, limit_bytes: int) -> RedisSink:
         approach = Approach(self.mapping, self.tally)
         policy = self._policy()
         conflicts = Conflicts(
-            self.target, policy, self.written, self.found_equal, self.tally, keyspace.values, same_value, self.kept
+            there, policy, self.written, self.found_equal, self.tally, here.values, same_value, self.kept
         )
         rebuild = Rebuild(
-            self.source, self.target, approach, keyspace.values, self.written, self.tally, replace=policy.replace
+            self.source, self.target, approach, here.values, self.written, self.tally, replace=policy.replace
         )
         return RedisSink(
             self.source,

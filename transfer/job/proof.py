@@ -1,6 +1,6 @@
 """Proof: two places compared both ways, after a copy against what it promised, or as they are.
 
-    Engine -> _Kept (what the copy promised) + who knows of changes -> March -> Report
+Engine -> _Kept (what the copy promised) + who knows of changes -> March -> Report
 """
 
 from __future__ import annotations

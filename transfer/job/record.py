@@ -1,7 +1,7 @@
 """One run's row in the store, kept true whatever happens.
 
-    store row -> first output -> work -> finished: report in the store, told to the observer
-                                   `-> failed: the same, with the error, which goes on to the caller
+store row -> first output -> work -> finished: report in the store, told to the observer
+                               `-> failed: the same, with the error, which goes on to the caller
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ async def record_run(command: str, request: CopyRequest, observer: Observer, wor
         store.finish(job, report, known)
         observer.finished(report)
         if failure is not None:
-            raise failure if isinstance(failure, TransferError) or known is None else failure
+            raise failure
         return report
 
 

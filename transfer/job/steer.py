@@ -1,14 +1,15 @@
 """When a run is to stop: signals, --max-duration; and what it says when it did.
 
-    SIGINT / SIGTERM once: drain (finish what is in flight), twice: abort
-    --max-duration: drain
+SIGINT / SIGTERM once: drain (finish what is in flight), twice: abort
+--max-duration: drain
 """
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import anyio
 
@@ -55,12 +56,13 @@ class Steering:
             self.check()
 
     async def _listen(self, scope: anyio.CancelScope) -> None:
-        with suppress(NotImplementedError, RuntimeError):  # not the main thread: nobody sends us signals
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                async for number in signals:
-                    if isinstance(self.reason, InterruptedRunError):
-                        scope.cancel()
-                    self._end(_interrupted(number))
+        if threading.current_thread() is not threading.main_thread():
+            return  # only the main thread can hear of signals
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                if isinstance(self.reason, InterruptedRunError):
+                    scope.cancel()
+                self._end(_interrupted(number))
 
     async def _time_out(self) -> None:
         await anyio.sleep(self._max_duration_ms / 1000)

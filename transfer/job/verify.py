@@ -1,6 +1,6 @@
 """Compare two live servers as they are.
 
-    open both -> planner (which databases) -> trackers on both -> March -> Report
+open both -> planner (which databases) -> trackers on both -> March -> Report
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class AuthError(TransferError):
     """The server did not accept who we say we are."""
 
     code, exit_code = "E202", 4
-    default_hint = "set TRANSFER_SOURCE_PASSWORD / TRANSFER_TARGET_PASSWORD (or ..._FILE), or put user:password in the URL"
+    default_hint = "set TRANSFER_SOURCE_PASSWORD / TRANSFER_TARGET_PASSWORD (or ..._FILE), or user:password in the URL"
 
 
 class PermissionDeniedError(TransferError):

@@ -13,13 +13,16 @@ from transfer.cli.options import (
     Conflict,
     Consent,
     DryRun,
+    Extent,
+    GiveUp,
     Keep,
-    Limits,
     Names,
     Pace,
     Proof,
     Rename,
+    Store,
     Talk,
+    Waits,
     What,
 )
 from transfer.cli.request import copy_request
@@ -38,12 +41,15 @@ def copy(
     change: Change = Change(),  # noqa: B008
     conflict: Conflict = Conflict(),  # noqa: B008
     pace: Pace = Pace(),  # noqa: B008
+    extent: Extent = Extent(),  # noqa: B008
     bounds: Bounds = Bounds(),  # noqa: B008
     check: Check = Check(),  # noqa: B008
     proof: Proof = Proof(),  # noqa: B008
     dry_run: DryRun = DryRun(),  # noqa: B008
     keep: Keep = Keep(),  # noqa: B008
-    limits: Limits = Limits(),  # noqa: B008
+    store: Store = Store(),  # noqa: B008
+    waits: Waits = Waits(),  # noqa: B008
+    give_up: GiveUp = GiveUp(),  # noqa: B008
     talk: Talk = Talk(),  # noqa: B008
     consent: Consent = Consent(),  # noqa: B008
     names: Names = Names(),  # noqa: B008
@@ -68,12 +74,15 @@ def copy(
         change=change,
         conflict=conflict,
         pace=pace,
+        extent=extent,
         bounds=bounds,
         check=check,
         proof=proof,
         dry_run=dry_run,
         keep=keep,
-        limits=limits,
+        store=store,
+        waits=waits,
+        give_up=give_up,
         consent=consent,
         names=names,
     )

@@ -64,7 +64,7 @@ async def run_demo_fill(
     dbs = ", ".join(f"db {db}: {count:,}" for db, count in sorted(filled.dbs.items()))
     lines = [
         f"filled {address} with {filled.keys:,} keys of seed {seed} in {filled.seconds:.1f} s ({dbs})",
-        "take them away again with: transfer demo clear URL",
+        f"what was written is noted in {sample.MANIFEST_KEY.decode()}; transfer demo clear URL takes it away again",
     ]
     return Outcome(lines, _filled(filled), 0)
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import anyio
 from cyclopts import App, Parameter
 
 from transfer.cli.conduct import speaker_for, start_log
-from transfer.cli.options import PLACE, Keep, Limits, Names, Talk
-from transfer.cli.render.json import simple_result
+from transfer.cli.options import PLACE, Names, Store, Talk, Waits
+from transfer.cli.outcome import run_and_tell, tell
 from transfer.cli.render.out import Out
-from transfer.cli.request import limits_ms, place
+from transfer.cli.request import place, waits_ms
 from transfer.model.endpoint import Address
 from transfer.model.errors import UsageError
 from transfer.model.plan import CopyRequest
@@ -27,7 +26,7 @@ Seed = Annotated[int, Parameter(env_var="TRANSFER_SEED", show_env_var=False, hel
 
 
 @app.default
-def demo(*, keys: Keys = 200_000, seed: Seed = 1, keep: Keep = Keep(), talk: Talk = Talk()) -> int:  # noqa: B008
+def demo(*, keys: Keys = 200_000, seed: Seed = 1, store: Store = Store(), talk: Talk = Talk()) -> int:  # noqa: B008
     """Start two throw-away servers, fill one, copy it into the other, verify in full, end both."""
     from transfer.cli.commands.demo import run_demo
     from transfer.job.copy import run_copy
@@ -39,14 +38,18 @@ def demo(*, keys: Keys = 200_000, seed: Seed = 1, keep: Keep = Keep(), talk: Tal
 
     async def copying(request: CopyRequest, observer: Observer) -> Report:
         speaker.request = request
-        report = await run_copy(request, observer, plan_copy)
+        try:
+            report = await run_copy(request, observer, plan_copy)
+        except BaseException:
+            speaker.stop()
+            raise
         if not talk.json:
             speaker.end(report, None)
         return report
 
     async def run() -> int:
-        outcome = await run_demo(copying, speaker, aside.say, keys=_some(keys), seed=seed, state_dir=keep.state)
-        return _tell("demo", outcome, talk)
+        outcome = await run_demo(copying, speaker, aside.say, keys=_some(keys), seed=seed, state_dir=store.state)
+        return tell("demo", talk, outcome)
 
     return anyio.run(run)
 
@@ -58,15 +61,15 @@ def fill(
     *,
     keys: Keys = 200_000,
     seed: Seed = 1,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    waits: Waits = Waits(),  # noqa: B008 - frozen
     talk: Talk = Talk(),  # noqa: B008
 ) -> int:
     """Write sample keys of every type into a server, over nothing that is there."""
     from transfer.cli.commands.demo import run_demo_fill
 
-    connect_ms, timeout_ms, _ = limits_ms(limits)
+    connect_ms, timeout_ms = waits_ms(waits)
     address = place(url, "target")
-    return _run(
+    return run_and_tell(
         "demo fill",
         talk,
         lambda: run_demo_fill(
@@ -80,16 +83,16 @@ def verify(
     url: Annotated[str, PLACE],
     /,
     *,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    waits: Waits = Waits(),  # noqa: B008 - frozen
     talk: Talk = Talk(),  # noqa: B008
     names: Names = Names(),  # noqa: B008
 ) -> int:
     """Compare the sample keys of a server with what their seed says."""
     from transfer.cli.commands.demo import run_demo_verify
 
-    connect_ms, timeout_ms, _ = limits_ms(limits)
+    connect_ms, timeout_ms = waits_ms(waits)
     address, hashed = place(url, "target"), names.hash_keys
-    return _run(
+    return run_and_tell(
         "demo verify",
         talk,
         lambda: run_demo_verify(address, hash_keys=hashed, connect_timeout_ms=connect_ms, timeout_ms=timeout_ms),
@@ -101,32 +104,17 @@ def clear(
     url: Annotated[str, PLACE],
     /,
     *,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    waits: Waits = Waits(),  # noqa: B008 - frozen
     talk: Talk = Talk(),  # noqa: B008
 ) -> int:
     """Remove what `demo fill` wrote, and only that."""
     from transfer.cli.commands.demo import run_demo_clear
 
-    connect_ms, timeout_ms, _ = limits_ms(limits)
+    connect_ms, timeout_ms = waits_ms(waits)
     address = place(url, "target")
-    return _run(
+    return run_and_tell(
         "demo clear", talk, lambda: run_demo_clear(address, connect_timeout_ms=connect_ms, timeout_ms=timeout_ms)
     )
-
-
-Outcome = tuple[list[str], dict[str, object], int]
-
-
-def _run(command: str, talk: Talk, work: Callable[[], Awaitable[Outcome]]) -> int:
-    start_log(talk)
-    return _tell(command, anyio.run(work), talk)
-
-
-def _tell(command: str, outcome: Outcome, talk: Talk) -> int:
-    lines, data, code = outcome
-    out = Out(sys.stdout)
-    out.say(simple_result(command, data, code)) if talk.json else out.say(*lines)
-    return code
 
 
 def _some(keys: int) -> int:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import App, Parameter
 
-from transfer.cli.options import Keep, Talk
+from transfer.cli.options import Store, Talk
 from transfer.cli.render.json import key_fields, simple_result
 from transfer.cli.render.out import Out
 from transfer.cli.render.summary import Paint, outcome, reject_lines, summary_lines
@@ -28,9 +28,9 @@ _STYLES = {"finished": "green", "running": "cyan", "planned": "cyan", "interrupt
 
 
 @app.command(name="list")
-def list_jobs(*, keep: Keep = Keep(), talk: Talk = Talk()) -> int:  # noqa: B008 - frozen
+def list_jobs(*, store: Store = Store(), talk: Talk = Talk()) -> int:  # noqa: B008 - frozen
     """Every run, newest first. Times are UTC."""
-    jobs = _listed(keep.state)
+    jobs = _listed(store.state)
     out = Out(sys.stdout)
     if talk.json:
         out.say(simple_result("jobs", [_short(job) for job in jobs]))
@@ -44,7 +44,7 @@ def show(
     job: Annotated[str, Parameter(show_default=False)],
     /,
     *,
-    keep: Keep = Keep(),  # noqa: B008 - frozen
+    store: Store = Store(),  # noqa: B008 - frozen
     talk: Talk = Talk(),  # noqa: B008
 ) -> int:
     """One run: what was asked, its counts, what was proved, its rejected keys.
@@ -54,9 +54,9 @@ def show(
     job
         Its id, or a part of it that only one has: the beginning, or the last four.
     """
-    with JobStore.open(keep.state) as store:
-        found = store.get(job)
-        rejects = store.rejects(found.job)
+    with JobStore.open(store.state) as kept:
+        found = kept.get(job)
+        rejects = kept.rejects(found.job)
     out = Out(sys.stdout)
     if talk.json:
         out.say(simple_result("jobs", _whole(found, rejects)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from transfer.cli.conduct import conduct
-from transfer.cli.options import PLACE, Keep, Limits, Names, Pace, Proof, Rename, Talk, What
+from transfer.cli.options import PLACE, Extent, GiveUp, Keep, Names, Proof, Rename, Store, Talk, Waits, What
 from transfer.cli.request import copy_request
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
@@ -19,10 +19,12 @@ def verify(
     *,
     what: What = What(),  # noqa: B008 - frozen, as are all below
     rename: Rename = Rename(),  # noqa: B008
-    pace: Pace = Pace(),  # noqa: B008
+    extent: Extent = Extent(),  # noqa: B008
     proof: Proof = Proof(),  # noqa: B008
     keep: Keep = Keep(),  # noqa: B008
-    limits: Limits = Limits(),  # noqa: B008
+    store: Store = Store(),  # noqa: B008
+    waits: Waits = Waits(),  # noqa: B008
+    give_up: GiveUp = GiveUp(),  # noqa: B008
     talk: Talk = Talk(),  # noqa: B008
     names: Names = Names(),  # noqa: B008
 ) -> int:
@@ -39,7 +41,17 @@ def verify(
         The other place.
     """
     request = copy_request(
-        a, b, what=what, rename=rename, pace=pace, proof=proof, keep=keep, limits=limits, names=names
+        a,
+        b,
+        what=what,
+        rename=rename,
+        extent=extent,
+        proof=proof,
+        keep=keep,
+        store=store,
+        waits=waits,
+        give_up=give_up,
+        names=names,
     )
     return conduct(_verify, request, talk, no_input=True)
 

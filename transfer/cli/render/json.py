@@ -134,6 +134,9 @@ class JsonObserver:
     def finished(self, report: Report) -> None:
         self._report = report
 
+    def stop(self) -> None:
+        self._show.stop()
+
     def end(self, report: Report | None, error: TransferError | None) -> int:
         """Print the result line and return the exit code. *error* is what the run raised, if it did."""
         report = report or self._report or Report(command=self._command or "copy", job=self._job)

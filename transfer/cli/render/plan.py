@@ -115,6 +115,11 @@ def role_text(side: Side) -> str:
     return printable(f"cluster node, {text}" if identity.mode == "cluster" else text)
 
 
+def counted(keys: int) -> str:
+    """`1 key`, `6,200 keys`."""
+    return f"{keys:,} key{'s' * (keys != 1)}"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 0) -> list[str]:
     """Columns under *head*, indented; the first *left* are aligned left, all others right."""
     cells = [list(head), *map(list, rows)]
@@ -134,7 +139,7 @@ def _first_line(plan: CopyPlan) -> str:
     one = f"logical database {plan.dbs[0].source_db}" if count == 1 else f"{count} logical databases"
     moved = [db for db in plan.dbs if db.source_db != db.target_db]
     into = f" into {moved[0].target_db}" if len(moved) == 1 and count == 1 else ""
-    return printable(f"copy {one}{into}, {plan.keys:,} keys: {plan.source.place} -> {plan.target.place}")
+    return printable(f"copy {one}{into}, {counted(plan.keys)}: {plan.source.place} -> {plan.target.place}")
 
 
 def _side_lines(name: str, side: Side) -> list[str]:

@@ -89,9 +89,12 @@ class TextObserver:
     def finished(self, report: Report) -> None:
         self._report = report
 
+    def stop(self) -> None:
+        self._show.stop()
+
     def end(self, report: Report | None, error: TransferError | None) -> int:
         """Print the end and return the exit code. *error* is what the run raised, if it did."""
-        self._show.stop()
+        self.stop()
         report = report or self._report
         code = worst([error.exit_code if error else 0, report.exit if report else 0])
         if self._job:

@@ -14,10 +14,8 @@ import msgspec
 
 from transfer.codec import resp
 from transfer.codec.dump import FOOTER_BYTES
+from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Delivery, Landing
-from transfer.endpoint.redis.reading import MomentReader
-from transfer.endpoint.redis.server import Server
-from transfer.endpoint.redis.values import read_values
 from transfer.model.ports import KeyLedger, SameValue, ValuesOf
 from transfer.model.record import NO_DEADLINE
 from transfer.model.report import Reject
@@ -26,7 +24,7 @@ from transfer.model.value import ReadValue
 from transfer.wire.link import ErrorReply, Link
 
 CONFLICT_CODE = "E301"
-_KEYS_AT_ONCE = 64
+_KEYS_AT_ONCE = 512
 
 
 class ConflictPolicy(msgspec.Struct, frozen=True):
@@ -51,7 +49,7 @@ class Conflicts:
 
     def __init__(
         self,
-        target: Server,
+        target: LiveKeyspace,
         policy: ConflictPolicy,
         written: KeyLedger,
         found_equal: KeyLedger,
@@ -73,8 +71,7 @@ class Conflicts:
         """Decide about every busy landing; those that are gone by now become fresh again."""
         while delivery.busy:
             some = delivery.busy[:_KEYS_AT_ONCE]
-            reader = MomentReader(link, self._target.features)
-            there = await reader.read([landing.name for landing in some])
+            there = await self._target.dumps(delivery.db, [landing.name for landing in some])
             differing: list[Landing] = []
             unread = there.refused.keys() | there.too_large.keys()
             for landing, dump, deadline in zip(some, there.payloads, there.deadlines, strict=True):
@@ -111,8 +108,7 @@ class Conflicts:
             return
         names = [landing.name for landing in landings]
         left = await self._source_values(landings[0].record.db, [landing.record.key for landing in landings])
-        identity = self._target.identity
-        right = await read_values(link, names, features=self._target.features, vendor=identity.vendor)
+        right = await self._target.values(delivery.db, names)
         for landing, here, there in zip(landings, left, right, strict=True):
             await self._judge(link, delivery, landing, here, there)
             delivery.busy.remove(landing)

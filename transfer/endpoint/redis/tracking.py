@@ -52,6 +52,7 @@ class WriteTracker:
         self._link: Link | None = None
         self._pings = self._pongs = 0
         self._ponged = anyio.Event()
+        self._sending = anyio.Lock()
 
     @property
     def reliable(self) -> bool:
@@ -95,11 +96,12 @@ class WriteTracker:
         """Wait until every write that the server answered before this call is known here."""
         if self._link is None or self.lost or not self.available:
             return
-        self._pings += 1
-        wanted = self._pings
         try:
             with anyio.fail_after(_PONG_S):
-                await self._link.send(_PING)
+                async with self._sending:
+                    await self._link.send(_PING)
+                    self._pings += 1
+                    wanted = self._pings
                 while self._pongs < wanted and not self.lost:
                     await self._ponged.wait()
         except (TransferError, TimeoutError):

@@ -1,0 +1,63 @@
+"""`transfer inspect PLACE`, `transfer doctor URL [URL]`: the words; what they find is in `inspect.py`, `doctor.py`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from transfer.cli.options import PLACE, Names, Talk, Waits
+from transfer.cli.outcome import run_and_tell
+from transfer.cli.request import place, waits_ms
+
+
+def inspect(
+    url: Annotated[str, PLACE],
+    /,
+    *,
+    waits: Waits = Waits(),  # noqa: B008 - frozen
+    talk: Talk = Talk(),  # noqa: B008
+    names: Names = Names(),  # noqa: B008
+) -> int:
+    """What is there: versions, memory, keys per database, types, deadlines, big keys. Nothing is written.
+
+    Parameters
+    ----------
+    url
+        One server.
+    """
+    from transfer.cli.commands.inspect import run_inspect
+
+    connect_ms, timeout_ms = waits_ms(waits)
+    address, hashed = place(url, "source"), names.hash_keys
+    return run_and_tell(
+        "inspect",
+        talk,
+        lambda: run_inspect(
+            address, hash_keys=hashed, connect_timeout_s=connect_ms / 1000, timeout_s=timeout_ms / 1000
+        ),
+    )
+
+
+def doctor(
+    source: Annotated[str, PLACE],
+    target: Annotated[str | None, PLACE] = None,
+    /,
+    *,
+    waits: Waits = Waits(),  # noqa: B008 - frozen
+    talk: Talk = Talk(),  # noqa: B008
+) -> int:
+    """Who answers, and may we do what is needed; with two servers, what will travel and how. Nothing is written.
+
+    Parameters
+    ----------
+    source
+        One server.
+    target
+        A second one, to which the first shall be copied.
+    """
+    from transfer.cli.commands.doctor import run_doctor
+
+    connect_ms, timeout_ms = waits_ms(waits)
+    one, two = place(source, "source"), place(target, "target") if target is not None else None
+    return run_and_tell(
+        "doctor", talk, lambda: run_doctor(one, two, connect_timeout_s=connect_ms / 1000, timeout_s=timeout_ms / 1000)
+    )

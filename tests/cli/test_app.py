@@ -254,17 +254,11 @@ def test_a_signal_ends_the_command_with_its_exit_code(number: signal.Signals, ex
     assert "error[E1300]" in err
 
 
-def test_a_reader_that_goes_away_is_no_failure(tmp_path: Path) -> None:
-    """`transfer explain | head -1`: no traceback, no complaint of the interpreter."""
-    done = subprocess.run(
-        ["/bin/sh", "-c", f"{sys.executable} -m transfer explain | head -1"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
+def test_a_reader_that_goes_away_is_no_failure() -> None:
+    """`transfer explain | :` ends before anything is written: no traceback, no complaint of the interpreter."""
+    words = ["/bin/sh", "-c", f"{sys.executable} -m transfer explain | :"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
 
-    assert done.stdout.startswith("E100")
     assert done.stderr == ""
 
 

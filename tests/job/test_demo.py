@@ -121,7 +121,7 @@ def test_ctrl_c_leaves_nothing_running() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["filling the source", "copying, then", "keys match"])
+@pytest.mark.parametrize("moment", ["filling the source", "copying, then", "comparing the target"])
 def test_a_signal_ends_the_command_at_any_moment(number: signal.Signals, moment: str, tmp_path: Path) -> None:
     """While filling, copying and checking: exit 130 or 143, one clear line, no server and no folder left."""
     places = {"TMPDIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}

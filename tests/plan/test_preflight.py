@@ -198,6 +198,17 @@ async def test_a_replica_that_has_not_met_its_primary_yet_is_known_by_its_addres
             await plan(primary, replica)
 
 
+async def test_a_replica_that_knows_its_primary_by_another_address_is_found_by_its_history() -> None:
+    """Behind a proxy or a second name, the replication id is the same."""
+    async with two() as (primary, replica), with_tls(primary.address, server_context(trustme.CA())) as proxy:
+        await follow(replica, primary)
+        elsewhere = msgspec.structs.replace(proxy, verify_tls=False)
+        with pytest.raises(SamePlaceError, match="target replicates from the source"):
+            await plan(elsewhere, replica)
+        with pytest.raises(SamePlaceError, match="source replicates from the target"):
+            await plan(replica, elsewhere)
+
+
 async def test_a_replica_as_target_is_refused_and_its_primary_named() -> None:
     """Writes belong to the primary."""
     async with two() as (a, b), running("redis-7.0") as primary:

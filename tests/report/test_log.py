@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.canaries import CANARIES, PASSWORDS, assert_no_canary
@@ -80,6 +80,7 @@ def test_no_planted_secret_passes(form: str) -> None:
 @given(
     password=st.text(st.characters(exclude_categories=["Z", "C"], exclude_characters="\"'<>"), min_size=4, max_size=12)
 )
+@example("p@ss/wo:rd")
 def test_the_login_of_a_url_goes_whatever_it_holds(password: str) -> None:
     """A password with @, / or : that nobody escaped as well."""
     said = redacted(f"see xx://user:{password}@host:6379/0 there")

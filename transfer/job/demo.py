@@ -68,8 +68,9 @@ async def demonstrate(
         with _signals_kept():
             report = await copying(_request(source, target, state_dir), observer)
         async with stoppable():
+            say(f"comparing the target with what seed {seed} says, key by key")
             found = await sample.verify(Dialer(target.address))
-        say(f"the target beside the seed {seed}, key by key: {_verdict(found)}")
+        say(f"the target holds {_verdict(found)}")
     say("both servers have ended, their folders are gone")
     return Shown(filled, report, found, monotonic() - began)
 
@@ -120,4 +121,4 @@ def _spread(filled: sample.Filled) -> str:
 
 def _verdict(found: sample.Verified) -> str:
     same = sum(count.same for count in found.families.values())
-    return f"{same:,} as declared, {found.different:,} different"
+    return f"{same:,} keys as declared, {found.different:,} different"

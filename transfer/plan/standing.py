@@ -85,7 +85,7 @@ def narrows(request: CopyRequest) -> bool:
 
 def needed_bytes(source: Look, dbs: list[DbPlan]) -> int:
     """The source's data, by the share of keys that the selected databases hold."""
-    return round(source.side.dataset_bytes) if source.keys else 0
+    return round(source.side.dataset_bytes * sum(db.keys for db in dbs) / source.keys) if source.keys else 0
 
 
 def size_warning(source: Look, target: Look, dbs: list[DbPlan], request: CopyRequest) -> str:

@@ -119,6 +119,10 @@ class Looker:
         look = Look(len(keys), equal, [])
         if len(equal.names) < len(keys):
             rest = self._not_plain(keys, names, left, right, mask)
+            large = [both for both in rest if both.key in left.too_large or both.name in right.too_large]
+            for both in large:
+                await self._compare_large(left_db, right_db, both, look)
+            rest = [both for both in rest if both not in large] if large else rest
             unlike = [both for both in rest if not self._settled(both, left, right, look)]
             for some in _by_size(unlike):
                 await self._compare_values(left_db, right_db, some, look)
@@ -156,9 +160,13 @@ class Looker:
 
     def _settled(self, both: _Both, left: Reading, right: Reading, look: Look) -> bool:
         """Whether *both* needs no reading of values; if so it is now part of *look*, or left out."""
-        problem = _unread(both.key, left) or _unread(both.name, right)
+        problem = left.refused.get(both.key) or right.refused.get(both.name)
         if problem:
-            look.apart.append(both.sight(Verdict.VALUE, f"cannot be compared: {problem}", b"left", b"right"))
+            look.apart.append(
+                both.sight(
+                    Verdict.VALUE, f"cannot be compared: the server refused to give it: {problem}", b"left", b"right"
+                )
+            )
             return True
         if both.left is None or both.right is None:
             self._one_sided(both, look)
@@ -202,6 +210,29 @@ class Looker:
         elif not self._deadlines.over(both.left_ms):
             detail = self._deadlines.show(both.left_ms, both.right_ms)
             look.apart.append(both.sight(Verdict.TTL, detail, left_hash, right_hash))
+
+    async def _compare_large(self, left_db: int, right_db: int, both: _Both, look: Look) -> None:
+        """Compare values that one side cannot take whole: strings by hashes of their pieces."""
+        ours, theirs = await at_once(
+            lambda: self._left.large(left_db, both.key), lambda: self._right.large(right_db, both.name)
+        )
+        kinds = {ours.kind, theirs.kind} - {"none"}
+        if not kinds or (self._selection.types and ours.kind not in self._selection.types):
+            return
+        both.left_ms, both.right_ms = ours.expire_at_ms, theirs.expire_at_ms
+        here, there = (b"" if side.kind == "none" else side.digest for side in (ours, theirs))
+        if here and here == there and kinds == {"string"}:
+            self._equal_values(both, here, there, look)
+            return
+        verdict, detail = Verdict.VALUE, f"{ours.size_bytes:,} / {theirs.size_bytes:,} bytes"
+        if not here or not there:
+            verdict, detail = (Verdict.MISSING if here else Verdict.EXTRA), ""
+        elif len(kinds) > 1:
+            verdict, detail = Verdict.TYPE, f"{ours.kind} / {theirs.kind}"
+        elif kinds != {"string"}:
+            detail = f"cannot be compared: a {ours.kind} too large to be taken"
+        sight = Sight(both.key, both.name, verdict, detail, both.left, both.left_ms, both.right_ms, here, there)
+        look.apart.append(sight)
 
     async def _compare_values(self, left_db: int, right_db: int, some: list[_Both], look: Look) -> None:
         left, right = await at_once(
@@ -256,12 +287,6 @@ def _footers_differ(ours: list[bytes | None], theirs: list[bytes | None]) -> boo
 
 def _same_body(ours: bytes | None, theirs: bytes | None) -> bool:
     return ours is not None and theirs is not None and ours[:-FOOTER_BYTES] == theirs[:-FOOTER_BYTES]
-
-
-def _unread(key: bytes, reading: Reading) -> str:
-    if key in reading.refused:
-        return f"the server refused to give it: {reading.refused[key]}"
-    return f"{reading.too_large[key]:,} bytes or more" if key in reading.too_large else ""
 
 
 def _by_size(unlike: list[_Both]) -> list[list[_Both]]:

@@ -22,6 +22,24 @@ class Reading(Protocol):
     too_large: dict[bytes, int]
 
 
+class LargeValue(Protocol):
+    """What a key too large to be read whole holds."""
+
+    @property
+    def kind(self) -> str:
+        """Its type; `none` where there is no such key."""
+
+    @property
+    def digest(self) -> bytes:
+        """16 bytes over all of a string; for other types it tells nothing."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    @property
+    def expire_at_ms(self) -> int: ...
+
+
 class Keyspace(Protocol):
     """One side: all logical databases of a place. Mends broken links by itself."""
 
@@ -38,6 +56,9 @@ class Keyspace(Protocol):
 
     async def values(self, db: int, keys: list[bytes]) -> list[ReadValue]:
         """The value of each of *keys*."""
+
+    async def large(self, db: int, key: bytes) -> LargeValue:
+        """What a key too large to be read whole holds."""
 
     def now_ms(self) -> int:
         """This side's clock."""

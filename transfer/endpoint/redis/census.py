@@ -100,14 +100,15 @@ async def _sample(link: Link, identity: Identity) -> AsyncIterator[list[bytes]]:
 def start_cursors(identity: Identity) -> list[int]:
     """Cursors that cut the keyspace in equal parts.
 
-    SCAN walks buckets in bit-reversed order (redis/src/dict.c), so the parts begin at reversed multiples of 2^58.
+    SCAN walks buckets in bit-reversed order (redis/src/dict.c), so the parts begin at the reversed multiples of
+    2^58: all numbers of 6 bits, though not in the order it meets them.
     Cluster nodes since Redis 7.4 and Valkey 8.0 keep a table per slot and the slot in the low bits (kvstore.c).
     """
     parts = range(1 << _STARTS_BITS)
     since = {"redis": (7, 4, 0), "valkey": (8, 0, 0)}.get(identity.vendor)
     if identity.mode == "cluster" and since and identity.version >= since:
         return [part << (_SLOT_BITS - _STARTS_BITS) for part in parts]
-    return [int(f"{part:0{_STARTS_BITS}b}"[::-1], 2) for part in parts]
+    return list(parts)
 
 
 async def _page(link: Link, cursor: bytes, count: int) -> tuple[bytes, list[bytes]]:

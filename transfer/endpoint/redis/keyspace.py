@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from transfer.endpoint.redis.keyfile import key_pages
+from transfer.endpoint.redis.large import LargeValue, read_large
 from transfer.endpoint.redis.links import Links
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.reading import Moment, MomentReader, prepare
@@ -88,6 +89,10 @@ class LiveKeyspace:
                 return [ReadValue(None, problem=f"its value is too large to be taken: {error.message}")]
         middle = len(keys) // 2
         return await self.values(db, keys[:middle]) + await self.values(db, keys[middle:])
+
+    async def large(self, db: int, key: bytes) -> LargeValue:
+        """What *key* holds: a string is hashed in pieces, of other types the type is told."""
+        return await self._patiently(db, lambda link: read_large(link, key, self.server.features))
 
     async def close(self) -> None:
         """Close every link."""

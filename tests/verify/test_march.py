@@ -15,7 +15,9 @@ from tests.servers import running
 from transfer.codec import resp
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.server import Server
+from transfer.endpoint.redis.throwaway import ThrowawayServer
 from transfer.endpoint.redis.tracking import WriteTracker
+from transfer.model.errors import ReplacedError
 from transfer.model.report import DbTable, Finding, Verdict, VerifyResult
 from transfer.model.selection import Mapping, Selection, TtlRule
 from transfer.pipeline.buckets import BucketStore
@@ -30,6 +32,8 @@ QUICK = MarchOptions(pauses_s=(0.0, 0.0, 0.01))
 
 class Pair:
     """Two servers, and what a comparison of them came to."""
+
+    processes: tuple[ThrowawayServer, ThrowawayServer]
 
     def __init__(self, left: Server, right: Server) -> None:
         self.left, self.right = left, right
@@ -73,6 +77,7 @@ async def send(server: Server, *commands: tuple[Any, ...], db: int = 0) -> None:
 async def pair(left: str = "redis-7.0", right: str = "redis-7.0") -> AsyncIterator[Pair]:
     async with running(left) as one, running(right) as other:
         found = Pair(await Server.open(one.address), await Server.open(other.address))
+        found.processes = one, other
         try:
             yield found
         finally:
@@ -526,6 +531,23 @@ async def test_links_that_break_cost_a_repetition_and_no_key() -> None:
         result = await both.compare()
 
         assert (result.checked, result.match) == (5_000, 5_000)
+
+
+async def test_a_server_that_was_replaced_ends_the_comparison() -> None:
+    """Another process at the address is another place: nothing is concluded from it."""
+    async with pair() as both:
+        await both.both(("DEBUG", "POPULATE", 2_000, "k", 20))
+        original = both.sides[0].dumps
+
+        async def dumps(db: int, keys: list[bytes]) -> Any:
+            both.sides[0].dumps = original  # type: ignore[method-assign]
+            await both.processes[1].restart()
+            return await original(db, keys)
+
+        both.sides[0].dumps = dumps  # type: ignore[method-assign]
+
+        with pytest.raises(ReplacedError, match="another process answers"):
+            await both.compare()
 
 
 async def test_strings_too_large_to_be_taken_are_compared_in_pieces() -> None:

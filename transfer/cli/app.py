@@ -94,7 +94,7 @@ def build_app() -> App:
 def _run(words: list[str]) -> int:
     from cyclopts import CycloptsError
 
-    from transfer.cli.exits import failure_of, listen_for_sigterm
+    from transfer.cli.signals import listen_for_sigterm
 
     listen_for_sigterm()
     debug = "--debug" in words or _on(os.environ.get("TRANSFER_DEBUG"))
@@ -105,10 +105,16 @@ def _run(words: list[str]) -> int:
     except SystemExit as end:
         if type(end) is SystemExit:
             return end.code if isinstance(end.code, int) else 0
-        return _tell(failure_of(end, debug=debug), words)
+        return _fail(end, words, debug)
     except BaseException as raised:
-        return _tell(failure_of(raised, state=_state(words), debug=debug), words)
+        return _fail(raised, words, debug)
     return code if isinstance(code, int) else 0
+
+
+def _fail(raised: BaseException, words: list[str], debug: bool) -> int:
+    from transfer.cli.exits import failure_of
+
+    return _tell(failure_of(raised, state=_state(words), debug=debug), words)
 
 
 def _tell(error: TransferError, words: list[str]) -> int:

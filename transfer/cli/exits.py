@@ -10,35 +10,18 @@ Rule 2: a bug is one clear line; its traceback goes to a file of the user alone,
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
+from transfer.cli.signals import SIGTERM_EXIT, Terminated
 from transfer.model.errors import InterruptedRunError, RefusedError, TransferError
 from transfer.model.report import EXIT_ORDER, Report
 from transfer.report.log import redacted
 from transfer.report.names import printable
-
-SIGTERM_EXIT = 143
-
-
-class Terminated(SystemExit):
-    """SIGTERM, as an exception: it leaves an event loop as Ctrl-C does."""
-
-
-def listen_for_sigterm() -> None:
-    """From now on SIGTERM raises Terminated, so that what is open is closed and the end is told."""
-    signal.signal(signal.SIGTERM, _terminate)
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated(SIGTERM_EXIT)
 
 
 def failure_of(raised: BaseException, *, state: str = "", debug: bool = False) -> TransferError:

@@ -23,7 +23,14 @@ from transfer.job.record import record_run
 from transfer.job.replacement import Replacement
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
-from transfer.model.errors import GuardError, IncompatibleError, ReplacedError, UsageError
+from transfer.model.errors import (
+    ClusterNodeError,
+    EvictingTargetError,
+    GuardError,
+    ReplacedError,
+    TransferError,
+    UsageError,
+)
 from transfer.model.plan import CopyPlan, CopyRequest, Hazard
 from transfer.model.ports import Observer
 from transfer.model.report import AsOf, DbTable, Reject, Report, worst
@@ -208,12 +215,15 @@ async def open_pair(request: CopyRequest, job: str) -> tuple[Server, Server]:
     return source, target
 
 
-def refusal(hazards: list[Hazard]) -> GuardError | IncompatibleError:
+def refusal(hazards: list[Hazard]) -> TransferError:
     """The error for hazards that nobody accepted: the gravest exit code, all of them named."""
     gravest = max(hazards, key=lambda hazard: hazard.exit_code)
     said = "; ".join(f"{hazard.name}: {hazard.message}" for hazard in hazards)
     names = ",".join(hazard.name for hazard in hazards)
-    kind = IncompatibleError if gravest.exit_code == 5 else GuardError
+    kinds: dict[str, type[TransferError]] = {
+        kind.code: kind for kind in (ClusterNodeError, EvictingTargetError, GuardError)
+    }
+    kind = kinds.get(gravest.code, GuardError)
     return kind(said, hint=f"accept with --allow {names}")
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 
@@ -45,12 +45,18 @@ class Steering:
         Raises:
             InterruptedRunError: the second signal came; everything in the block was cancelled.
         """
+        with _handlers_kept():
+            async with self._listening():
+                yield self
+
+    @asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
         async with anyio.create_task_group() as group:
             group.start_soon(self._listen, group.cancel_scope)
             if self._max_duration_ms:
                 group.start_soon(self._time_out)
             self._scope = group.cancel_scope
-            yield self
+            yield
             group.cancel_scope.cancel()
         if group.cancel_scope.cancelled_caught:
             self.check()
@@ -73,6 +79,18 @@ class Steering:
         self.stop.set()
         if self._aborts:
             self._scope.cancel()
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """An event loop that stops listening to a signal leaves the default action behind, not what was there before."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in kept.items():
+                signal.signal(number, handler)
 
 
 def _interrupted(number: signal.Signals) -> InterruptedRunError:

@@ -118,7 +118,7 @@ class GaveUpError(LinkError):
     """No progress was made for the whole of --give-up-after."""
 
     code, retryable = "E206", False
-    default_hint = "run the same command again: keys that are equal already are skipped"
+    default_hint = "run the same command again with --on-conflict skip: keys that are equal already are skipped"
 
 
 class ForeignProtocolError(LinkError):
@@ -243,7 +243,7 @@ class LimitError(TransferError):
     """A limit that was set was reached; the run can go on later."""
 
     code, exit_code = "E800", 8
-    default_hint = "run the same command again: keys that are equal already are skipped"
+    default_hint = "run the same command again with --on-conflict skip: keys that are equal already are skipped"
 
 
 class RejectLimitError(LimitError):
@@ -282,4 +282,4 @@ class InterruptedRunError(TransferError):
     """Ctrl-C or SIGTERM: the run drained what was in flight and stopped."""
 
     code, exit_code = "E1300", 130
-    default_hint = "run the same command again: keys that are equal already are skipped"
+    default_hint = "run the same command again with --on-conflict skip: keys that are equal already are skipped"

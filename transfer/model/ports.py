@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from transfer.model.plan import CopyPlan, Hazard
@@ -14,8 +14,8 @@ from transfer.model.value import ReadValue, Value
 class KeyLedger(Protocol):
     """Remembers, in 16 bytes a key, what this run did with which key. Bounded: spills to disk."""
 
-    def note(self, db: int, keys: list[bytes], values: list[bytes]) -> None:
-        """Remember *keys* of logical database *db* with the hash of each value's bytes."""
+    def note(self, db: int, keys: list[bytes], values: list[bytes], deadlines: Sequence[int] | None = None) -> None:
+        """Remember *keys* of logical database *db* with the hash of each value's bytes, and of *deadlines* if given."""
 
     def value_hash(self, db: int, key: bytes) -> bytes | None:
         """The hash noted last for this key, None if it was never noted."""

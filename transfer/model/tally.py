@@ -21,6 +21,7 @@ class Tally:
         self.bytes_written = 0
         self.reject_limit = reject_limit
         self.on_reject = on_reject
+        self._rejected: set[int] = set()
 
     def settle(self, fate: str, keys: int = 1) -> None:
         """Count *keys* keys under *fate*, a field of KeyCounts."""
@@ -29,11 +30,16 @@ class Tally:
         counts.read += keys
 
     def reject(self, db: int, key: bytes, code: str, cause: str) -> None:
-        """Count and tell one rejected key of the source.
+        """Count and tell one rejected key of the source; one that was told before is counted as repeated.
 
         Raises:
             RejectLimitError: it was one too many.
         """
+        mark = hash((db, key))
+        if mark in self._rejected:
+            self.settle("repeated")
+            return
+        self._rejected.add(mark)
         self.settle("rejected")
         self.on_reject(Reject(db, key, code, cause))
         if self.counts.rejected > self.reject_limit:

@@ -3,8 +3,10 @@
     source.read -> emit -> queue -> writer x N -> sink.write -> acknowledged
 
 Rule 1: a batch holds its bytes of the budget from before it is read until it is acknowledged.
-Rule 2: `stop` lets what was read be written, then ends: that is a drain.
-Rule 3: the first failure ends the flow; everything in flight is then unacknowledged and is done again.
+Rule 2: after `stop` what is being written is finished and what still waits is dropped: that is a drain. What was
+        dropped was never counted.
+Rule 3: the first failure ends the flow, once the other writers have finished what they had begun (or `_GRACE_S`
+        passed): so what arrived is also counted. The rest is unacknowledged and is done again.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from transfer.model.record import Batch, Position
 from transfer.pipeline.budget import ByteBudget
 from transfer.pipeline.pace import Pace
 
+_GRACE_S = 5.0
+
 
 class Flow:
     """One run of batches from *source* to *sink* by *writers* tasks."""
@@ -33,6 +37,7 @@ class Flow:
         pace: Pace,
         writers: int,
         acknowledged: Callable[[Batch], None] = lambda batch: None,
+        stop: anyio.Event | None = None,
     ) -> None:
         self._source = source
         self._sink = sink
@@ -40,9 +45,13 @@ class Flow:
         self._pace = pace
         self._writers = writers
         self._acknowledged = acknowledged
+        self._stop = stop or anyio.Event()
+        self._failed = False
+        self._busy = 0
+        self._idle = anyio.Event()
 
     async def run(self, after: Mapping[str, Position]) -> None:
-        """Move everything; returns when all of it is acknowledged.
+        """Move everything; returns when all of it is acknowledged, or drained after the stop.
 
         Raises:
             TransferError: the first failure of either side, without its siblings.
@@ -54,15 +63,43 @@ class Flow:
                     group.start_soon(self._write_all, receive.clone())
                 receive.close()
                 async with send:
-                    await self._source.read(send.send, after)
+                    try:
+                        await self._source.read(send.send, after)
+                    except Exception:
+                        await self._let_finish()
+                        raise
 
     async def _write_all(self, batches: MemoryObjectReceiveStream[Batch]) -> None:
         async with batches:
             async for batch in batches:
                 await self._pace.wait(len(batch.records), batch.size_bytes)
-                await self._sink.write(batch)
+                if not self._failed and not self._stop.is_set():
+                    await self._write(batch)
                 self._budget.release(batch.size_bytes)
-                self._acknowledged(batch)
+
+    async def _write(self, batch: Batch) -> None:
+        self._busy += 1
+        try:
+            await self._sink.write(batch)
+        except Exception:
+            self._leave()
+            await self._let_finish()
+            raise
+        self._leave()
+        self._acknowledged(batch)
+
+    def _leave(self) -> None:
+        self._busy -= 1
+        if not self._busy:
+            self._idle.set()
+            self._idle = anyio.Event()
+
+    async def _let_finish(self) -> None:
+        """Something failed: begin nothing more, and wait a while for writers that are in the middle of a batch."""
+        self._failed = True
+        with anyio.move_on_after(_GRACE_S):
+            while self._busy:
+                await self._idle.wait()
 
 
 @contextmanager

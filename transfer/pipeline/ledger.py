@@ -29,7 +29,7 @@ class Ledger:
             LimitError: memory is used up and the disk has no room.
         """
         names = map(xxhash.xxh3_64_digest, keys, repeat(db))
-        seeds = repeat(0) if deadlines is None else map(_seed, deadlines)
+        seeds = repeat(0) if deadlines is None else map(_PLUS_ONE, deadlines)
         self._store.add(names, map(xxhash.xxh3_64_digest, values, seeds))
 
     def value_hash(self, db: int, key: bytes) -> bytes | None:
@@ -49,6 +49,5 @@ class Ledger:
         self._store.close()
 
 
-def _seed(deadline_ms: int) -> int:
-    """0 for no deadline, so that noting none and not noting it are the same."""
-    return deadline_ms + 1
+_PLUS_ONE = (1).__add__
+"""0 for no deadline (-1), so that noting none and not noting it are the same."""

@@ -19,6 +19,7 @@ from itertools import islice
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from transfer.model.errors import TransferError
 from transfer.model.ports import FindingListener
 from transfer.model.report import DbTable, VerifyResult
 from transfer.model.selection import Mapping, Selection
@@ -80,8 +81,11 @@ class March:
         origins: dict[int, list[int]] = defaultdict(list)
         for left_db, right_db in self._mapping.dbs.items():
             origins[right_db].append(left_db)
-        for right_db, left_dbs in sorted(origins.items()):
-            await self._compare_db(left_dbs, right_db)
+        try:
+            for right_db, left_dbs in sorted(origins.items()):
+                await self._compare_db(left_dbs, right_db)
+        except BaseExceptionGroup as group:
+            raise _telling(group) from None
         self.result.seconds = time.monotonic() - began
         self.result.changes_known_by = self._changes.known_by
         return self.result
@@ -176,3 +180,16 @@ class March:
             for db, keys in by_db.items():
                 absent = await rounds.compare(db, list(keys), defer=[key for key, others in keys.items() if others])
                 waiting += [keys[key] for key in absent]
+
+
+def _telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The failure that was first: one of ours, not a queue that broke because of it."""
+    leaves: list[BaseException] = []
+    pending: list[BaseException] = [group]
+    while pending:
+        error = pending.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            pending.extend(error.exceptions)
+        else:
+            leaves.append(error)
+    return next((leaf for leaf in leaves if isinstance(leaf, TransferError)), leaves[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from transfer.cli.conduct import conduct
 from transfer.cli.options import (
     PLACE,
     Bounds,
@@ -66,6 +65,8 @@ def copy(
     target
         Where they go.
     """
+    from transfer.cli.conduct import conduct
+
     request = copy_request(
         source,
         target,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from transfer.cli.conduct import conduct
 from transfer.cli.options import PLACE, Extent, GiveUp, Keep, Names, Proof, Rename, Store, Talk, Waits, What
 from transfer.cli.request import copy_request
 from transfer.model.plan import CopyRequest
@@ -40,6 +39,8 @@ def verify(
     b
         The other place.
     """
+    from transfer.cli.conduct import conduct
+
     request = copy_request(
         a,
         b,

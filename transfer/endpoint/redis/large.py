@@ -37,7 +37,7 @@ async def read_large(link: Link, key: bytes, features: Features) -> LargeValue:
     kind = answer.decode("ascii", "backslashreplace") if isinstance(answer, bytes) else str(answer)
     size = await link.command("STRLEN", key) if kind == "string" else 0
     deadline = await _deadline(link, key, features)
-    digest = xxhash.xxh3_128(kind)
+    digest = xxhash.xxh3_128(kind.encode())
     for start in range(0, size if isinstance(size, int) else 0, _PIECE_BYTES):
         piece = await link.command("GETRANGE", key, start, start + _PIECE_BYTES - 1)
         digest.update(piece if isinstance(piece, bytes) else b"")

@@ -30,7 +30,7 @@ _COLUMNS = "100"
 
 def page() -> str:
     """The whole of docs/cli.md."""
-    parts = ["# The command line\n\nPrinted from `--help` by `python docs/make_cli.py`; a test says when it is stale.\n"]
+    parts = ["# The command line\n\nPrinted from `--help` by `docs/make_cli.py`; a test says when it is stale.\n"]
     parts += [f"## transfer {' '.join(words)}".rstrip() + f"\n\n```text\n{help_of(words)}\n```\n" for words in PAGES]
     return "\n".join(parts)
 

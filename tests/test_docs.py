@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from docs.make_cli import page
@@ -17,6 +17,7 @@ from tests.servers import ask, running
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```sh([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+MAKEFILE = (ROOT / "Makefile").read_text()
 _MAKE = re.compile(r"make ([a-z]+)")
 
 
@@ -28,10 +29,9 @@ def _commands(text: str) -> Iterator[str]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("document", PAGES, ids=lambda path: path.name)
-async def test_every_command_shown_works(document: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("commands", [list(_commands(page.read_text())) for page in PAGES], ids=[p.name for p in PAGES])
+async def test_every_command_shown_works(commands: list[str], tmp_path: Path) -> None:
     """In the order shown, on two servers that hold something; `make` words are looked up in the Makefile."""
-    makefile = (ROOT / "Makefile").read_text()
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "TRANSFER_STATE": str(tmp_path),
@@ -42,11 +42,11 @@ async def test_every_command_shown_works(document: Path, tmp_path: Path) -> None
         await ask(source, "SET", "config:system", "{}")
         await ask(source, "RPUSH", "queue:1", "a", "b")
         environment |= {"SRC": source.url, "DST": target.url}
-        for line in _commands(document.read_text()):
+        for line in commands:
             if verb := _MAKE.fullmatch(line.strip()):
-                assert f"\n{verb.group(1)}:" in makefile, line
+                assert f"\n{verb.group(1)}:" in MAKEFILE, line
                 continue
-            done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, check=False)
+            done = await anyio.run_process(["bash", "-c", line], env=environment, check=False)
             assert done.returncode == 0, (line, done.stdout[-500:], done.stderr[-1500:])
 
 

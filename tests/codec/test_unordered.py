@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -19,7 +20,7 @@ Items = dict[bytes, bytes]
 
 def random_items(random: Random) -> Items:
     """Few or many, short, long, integers of every width, text that looks like one and is none."""
-    kinds = (
+    kinds: tuple[Callable[[], bytes], ...] = (
         lambda: (
             b"%d" % random.randrange(-(1 << random.choice((7, 12, 15, 23, 31, 40, 62))), 1 << random.choice((7, 63)))
         ),

@@ -253,6 +253,7 @@ def test_without_any_password_nothing_changes(monkeypatch: pytest.MonkeyPatch) -
     assert with_password(address, "source") is address
 
 
+@pytest.mark.plants("password file content")
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n", "\nsecond line\n"])
 def test_a_password_file_is_its_first_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ending: str) -> None:
     """Editors and `kubectl` end files differently; spaces belong to the password."""
@@ -275,6 +276,7 @@ def test_a_password_file_that_gives_none_is_told(
         with_password(parse_address("redis://h"), "source")
 
 
+@pytest.mark.plants("password file content")
 def test_two_passwords_for_one_side_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Which of them is meant is not guessed, and neither is shown."""
     (tmp_path / "password").write_text(CANARIES["password file content"])

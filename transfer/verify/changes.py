@@ -1,8 +1,12 @@
-"""Was it the copy, or did the key change meanwhile? Trackers first, then hashes of what was read, else nobody knows.
+"""Was it the copy, or did the key change meanwhile? Trackers and hashes of what was read tell, else nobody knows.
 
 plain verify:  tracker of A, tracker of B: a write to the name since the comparison began
-after a copy:  tracker of the source: a write since the copy read it
-               or the ledger of what the copy read: the source says something else now
+after a copy:  the ledger of what the copy read: the source says the same now -> it did not change
+               else the tracker of the source: no write since the copy read it -> it did not change
+               no tracker: it changed
+
+A source that says something else need not have changed: servers move the items of sets and hashes about by
+themselves. So the tracker, where there is one, has the last word about those.
 """
 
 from __future__ import annotations
@@ -22,6 +26,10 @@ class Watch(Protocol):
     @property
     def reliable(self) -> bool:
         """Whether a name that was not reported was not written."""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether nobody listened for a while: what was read before may have been written unheard."""
 
     def changed_since(self, key: bytes, moment: float) -> bool:
         """Whether *key* may have been written at or after *moment*."""
@@ -91,12 +99,16 @@ class ChangesSinceCopy:
             await self._watch.catch_up()
 
     def changed(self, key: bytes, db: int, name: bytes, payload: bytes | None, left_ms: int) -> bool:
-        if self._watch is not None and self._watch.reliable:
-            return self._watch.changed_since(key, self._began)
+        watch = self._watch if self._watch is not None and self._watch.reliable else None
         if not self._ledgers:
-            return False
+            return watch is not None and watch.changed_since(key, self._began)
         read = {value for ledger in self._ledgers if (value := ledger.value_hash(db, name)) is not None}
-        if payload is None:
+        if payload is None and (read or watch is None):
             return bool(read)
+        if self._says_the_same(read, payload, left_ms) and (watch is None or self._deadlines_noted):
+            return False
+        return watch is None or (bool(read) and watch.resumed) or watch.changed_since(key, self._began)
+
+    def _says_the_same(self, read: set[bytes], payload: bytes | None, left_ms: int) -> bool:
         seed = left_ms + 1 if self._deadlines_noted else 0
-        return xxhash.xxh3_64_digest(payload, seed) not in read
+        return payload is not None and xxhash.xxh3_64_digest(payload, seed) in read

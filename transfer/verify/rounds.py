@@ -134,7 +134,8 @@ class Rounds:
         if stray or (promise is not None and promise.kept(db, name)):
             self._result.not_from_source += 1
             return
-        changed = self._changes.changed(sight.key, db, name, sight.left, sight.left_ms)
+        unread = sight.left is None and sight.verdict is not Verdict.EXTRA  # refused or too large: nobody knows
+        changed = not unread and self._changes.changed(sight.key, db, name, sight.left, sight.left_ms)
         verdict = Verdict.CHANGED if changed else sight.verdict
         detail = f"{sight.verdict} {sight.detail}".rstrip() if changed else sight.detail
         self._result.count(verdict)

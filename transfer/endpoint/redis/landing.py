@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from transfer.endpoint.redis.passing import LOADING, replaced_data
+from transfer.model.errors import IncompatibleError, PermissionDeniedError, ReadOnlyTargetError, TransferError
 from transfer.model.record import NO_DEADLINE, Record
 from transfer.model.selection import Mapping
 from transfer.model.tally import Tally
+from transfer.wire.replies import ReplyClass, classify
 
 
 class Landing(msgspec.Struct, frozen=True):
@@ -21,7 +24,9 @@ class Delivery(msgspec.Struct):
     """A batch in the middle of being written; each landing stands in one list until its fate is known.
 
     `fresh` is to be sent, `busy` was answered BUSYKEY, `refused` holds landings whose payload was
-    refused, with the reply. `lost` says that a request broke off, so that some of `fresh` may have arrived.
+    refused, with the reply. `lost` says that a request broke off, so that some of them may have arrived.
+    `ours` are names whose value there is this run's own older read: they are written over. `rounds` counts
+    the attempts so far.
     """
 
     db: int
@@ -29,10 +34,13 @@ class Delivery(msgspec.Struct):
     busy: list[Landing] = msgspec.field(default_factory=list)
     refused: list[tuple[Landing, str]] = msgspec.field(default_factory=list)
     lost: bool = False
+    ours: set[bytes] = msgspec.field(default_factory=set)
+    rounds: int = 0
 
     @property
-    def open(self) -> bool:
-        return bool(self.fresh or self.busy or self.refused)
+    def open(self) -> int:
+        """How many landings have no fate yet."""
+        return len(self.fresh) + len(self.busy) + len(self.refused)
 
 
 class Approach:
@@ -66,3 +74,17 @@ class Approach:
         """The same landing for a record that was read anew with another deadline."""
         deadline = self.mapping.ttl.apply(expire_at_ms, source_now_ms, target_now_ms)
         return Landing(landing.record, landing.name, deadline)
+
+
+def ends_run(text: str, where: str) -> TransferError | None:
+    """The failure that *text*, an error reply to a write, means for the whole run; None if for its key only."""
+    if text.startswith(LOADING):
+        return replaced_data(text, where)
+    kind = classify(text)
+    if kind is ReplyClass.READ_ONLY:
+        return ReadOnlyTargetError(f"the target became a replica: {text}", where=where)
+    if kind is ReplyClass.REDIRECT:
+        return IncompatibleError(f"a cluster node that does not serve this slot: {text}", where=where)
+    if kind is ReplyClass.DENIED and (" to run the " in text or text.startswith("NOAUTH")):
+        return PermissionDeniedError(f"the target refuses to be written: {text}", where=where)
+    return None

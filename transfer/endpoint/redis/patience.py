@@ -11,6 +11,8 @@ from transfer.model.ports import WarningListener
 from transfer.wire.replies import ReplyClass, classify
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_QUIET_S = 30.0
+"""Where writers take turns in waiting and going on, each turn would be a stretch of its own."""
 
 
 class Patience:
@@ -19,7 +21,7 @@ class Patience:
     Args:
         give_up_s: no progress for this long ends the run.
         stop_when_full: OOM at the target ends the run at once (--on-full stop).
-        on_warning: told once per stretch of waiting.
+        on_warning: told once per stretch of waiting, and not more often than every `_QUIET_S`.
     """
 
     def __init__(self, give_up_s: float, *, stop_when_full: bool, where: str, on_warning: WarningListener) -> None:
@@ -29,7 +31,13 @@ class Patience:
         self._on_warning = on_warning
         self._since: float | None = None
         self._pause_s = _FIRST_PAUSE_S
+        self._quiet_until = 0.0
         self.breaks = 0
+
+    def advanced(self) -> None:
+        """Some of what is waited for went on: the time to give up begins anew, the pauses stay as long."""
+        if self._since is not None:
+            self._since = anyio.current_time()
 
     def progressed(self) -> None:
         self._since = None
@@ -45,8 +53,9 @@ class Patience:
         full = classify(refusal) is ReplyClass.FULL
         if full and self._stop_when_full:
             raise TargetFullError(f"the target has no memory left: {refusal}", where=self._where)
-        if self._since is None:
-            self._on_warning(f"the target cannot go on, waiting up to {self._give_up_s:g} s: {refusal}")
+        if self._since is None and anyio.current_time() >= self._quiet_until:
+            self._quiet_until = anyio.current_time() + _QUIET_S
+            self._on_warning(f"{self._where} cannot go on, waiting up to {self._give_up_s:g} s: {refusal}")
         if self._exhausted():
             failure = TargetFullError if full else GaveUpError
             raise failure(f"no progress for {self._give_up_s:g} s: {refusal}", where=self._where)

@@ -15,9 +15,10 @@ from itertools import accumulate
 import msgspec
 
 from transfer.codec import resp
+from transfer.endpoint.redis.passing import refuse_passing
 from transfer.endpoint.redis.sizes import Care, PayloadSizes
 from transfer.model.endpoint import Features
-from transfer.model.errors import LinkError, OversizedReplyError, PermissionDeniedError, ServerRefusedError
+from transfer.model.errors import OversizedReplyError, PermissionDeniedError, ServerRefusedError
 from transfer.model.record import NO_DEADLINE
 from transfer.wire.link import ErrorReply, Link, Reply
 
@@ -25,7 +26,6 @@ GROUP_KEYS = 64
 UNREAD_BYTES = 8 << 20
 _CLOCK_LOOKS = 3
 """Before 7.0 a group is read again, this many times in all, while its two TIMEs differ."""
-_PASSING = ("LOADING", "BUSY", "MASTERDOWN", "NOMASTERLINK", "TRYAGAIN", "CLUSTERDOWN")
 
 
 class Moment(msgspec.Struct):
@@ -176,8 +176,7 @@ class MomentReader:
         for column in queued:
             refused |= {key: str(answer) for key, answer in zip(keys, column, strict=True) if _is_error(answer)}
         causes = set(refused.values()) or {str(replies[-1])}
-        if any(cause.startswith(_PASSING) for cause in causes):
-            raise LinkError(f"the server cannot answer now: {min(causes)}", where=self.link.where)
+        await refuse_passing(self.link, causes)
         if not refused or len(refused) == len(keys) > 1:
             kind = PermissionDeniedError if "NOPERM" in str(causes) else ServerRefusedError
             raise kind(f"the server refused to read keys: {min(causes)}", where=self.link.where)

@@ -3,7 +3,8 @@
     SCAN cursor COUNT n [MATCH glob] [TYPE t] -> names, next cursor ... until the cursor is 0
 
 Every key that lives through the whole scan is named at least once; some may be named twice (redis-doc
-scan.md). A cursor holds only for the process that gave it: Links refuses to go on with another.
+scan.md). A cursor holds only for the process that gave it: Links refuses to go on with another, and an answer
+LOADING says that the data it led through is gone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from transfer.endpoint.redis.links import Links
+from transfer.endpoint.redis.passing import LOADING, replaced_data
 from transfer.endpoint.redis.patience import Patience
 from transfer.model.errors import LinkError, PermissionDeniedError, ServerRefusedError
 from transfer.wire.link import ErrorReply
@@ -86,6 +88,8 @@ class Scanner:
             await self._refused(str(answer))
 
     async def _refused(self, text: str) -> None:
+        if text.startswith(LOADING):
+            raise replaced_data(text, self._links.server.where)
         kind = classify(text)
         if kind is not ReplyClass.WAIT:
             failure = PermissionDeniedError if kind is ReplyClass.DENIED else ServerRefusedError

@@ -15,12 +15,14 @@ from typing import TypeVar
 import anyio
 
 from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.passing import LOADING, PASSING
 from transfer.model.endpoint import Address, Features, Identity
 from transfer.model.errors import GaveUpError, LinkError, ReplacedError, TransferError
 from transfer.wire.dial import Dialer
 from transfer.wire.link import Link
 
 _T = TypeVar("_T")
+_WAITS = (LOADING, *PASSING, "max number of clients")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 
 
@@ -122,6 +124,19 @@ class Server:
         """
         await self._patiently(self._adopt_loaded)
 
+    async def asked(self, question: Callable[[Link], Awaitable[_T]], db: int = 0) -> _T:
+        """The answer to *question* from whoever answers, asked again where a link breaks.
+
+        Raises:
+            GaveUpError: nobody answered for `give_up_s` seconds.
+        """
+
+        async def ask() -> _T:
+            async with self.link(db) as link:
+                return await question(link)
+
+        return await self._patiently(ask)
+
     async def _adopt_loaded(self) -> None:
         async with self.link() as link:
             if await probe.is_loading(link):
@@ -137,7 +152,7 @@ class Server:
             try:
                 return await work()
             except TransferError as error:
-                waits = error.retryable or "LOADING" in error.message or "max number of clients" in error.message
+                waits = error.retryable or any(text in error.message for text in _WAITS)
                 if isinstance(error, ReplacedError) or not waits:
                     raise
                 if anyio.current_time() + pause > deadline:

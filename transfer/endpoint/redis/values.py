@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from transfer.codec.resp import EXEC, MULTI, TIME, command, each, pairs
+from transfer.endpoint.redis.passing import refuse_passing
 from transfer.endpoint.redis.streams import parse_stream
 from transfer.model.endpoint import Features
 from transfer.model.value import HashValue, ListValue, ReadValue, SetValue, SortedSetValue, StringValue, Value
@@ -98,6 +99,7 @@ class _Reader:
         if not looks:
             return
         answers = await self._link.ask(each(b"TYPE", [look.key for look in looks]), len(looks))
+        await refuse_passing(self._link, _errors(answers))
         for look, answer in zip(looks, answers, strict=True):
             if isinstance(answer, ErrorReply):
                 look.found = _refused(answer)
@@ -127,6 +129,7 @@ class _Reader:
 
     async def _refused_together(self, looks: list[_Look], answers: list[Reply], *, last: bool) -> None:
         """One refused command voids the whole EXEC: find out whose it was by reading each key alone."""
+        await refuse_passing(self._link, _errors(answers))
         if self._encodings:  # OBJECT is often forbidden; without it every hash is asked for field deadlines
             self._encodings = False
             await self._ask_values(looks, last=last)
@@ -193,6 +196,10 @@ class _Reader:
         if self._known is not None:
             return key in self._known
         return not encoding or encoding[0] not in self._plain
+
+
+def _errors(answers: list[Reply]) -> list[str]:
+    return [str(answer) for answer in answers if isinstance(answer, ErrorReply)]
 
 
 def _refused(answer: Reply) -> ReadValue:

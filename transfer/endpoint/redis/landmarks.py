@@ -1,0 +1,94 @@
+"""Some keys to recognise two servers by after another process answered at an address.
+
+    before the copy: names each side held        while it goes on: keys that were acknowledged, drawn evenly
+
+An old save of the target holds the first keys of a copy and not the last: both are remembered.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from transfer.codec import resp
+from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.landing import Landing
+from transfer.model.record import NO_DEADLINE
+from transfer.wire.link import Link
+
+_FIRST, _DRAWN = 50, 100
+_NAMES_PER_DB = 100
+_MOST_DBS = 32
+
+Names = set[tuple[int, bytes]]
+"""(logical database, name)"""
+
+
+class Landmarks:
+    """Names at source and target that were there at some time of the run.
+
+    Attributes:
+        source, target: names found there before the copy began.
+    """
+
+    def __init__(self) -> None:
+        self.source: Names = set()
+        self.target: Names = set()
+        self._first: list[tuple[int, Landing]] = []
+        self._drawn: list[tuple[int, Landing]] = []
+        self._seen = 0
+        self._random = random.Random(0)
+
+    def note(self, db: int, landings: Sequence[Landing]) -> None:
+        """Some of *landings*, acknowledged in database *db* of the target, may be remembered: one at most."""
+        lasting = (landing for landing in landings if landing.expire_at_ms == NO_DEADLINE)
+        mark = (db, next(lasting, landings[-1]))
+        self._seen += 1
+        if len(self._first) < _FIRST:
+            self._first.append(_lightened(mark))
+        elif len(self._drawn) < _DRAWN:
+            self._drawn.append(_lightened(mark))
+        elif (place := self._random.randrange(self._seen)) < _DRAWN:
+            self._drawn[place] = _lightened(mark)
+
+    def at_source(self) -> Names:
+        """Names that the source held."""
+        return self.source | {(landing.record.db, landing.record.key) for _, landing in self._marks()}
+
+    def at_target(self) -> Names:
+        """Names that the target held or acknowledged."""
+        return self.target | {(db, landing.name) for db, landing in self._marks()}
+
+    def _marks(self) -> Iterable[tuple[int, Landing]]:
+        return (*self._first, *self._drawn)
+
+
+def _lightened(mark: tuple[int, Landing]) -> tuple[int, Landing]:
+    """Without the payload."""
+    db, landing = mark
+    record = msgspec.structs.replace(landing.record, dump=b"")
+    return db, msgspec.structs.replace(landing, record=record)
+
+
+async def some_names(link: Link) -> Names:
+    """A page of names of every database of a server (of the first 32); the link is at database 0 afterwards."""
+    found: Names = set()
+    for db in sorted(await probe.keyspace(link))[:_MOST_DBS]:
+        await link.command("SELECT", db)
+        answer = await link.command("SCAN", 0, "COUNT", _NAMES_PER_DB)
+        if isinstance(answer, list):
+            found |= {(db, name) for name in answer[1]}
+    await link.command("SELECT", 0)
+    return found
+
+
+async def any_there(link: Link, names: Names) -> bool:
+    """Whether the server holds any of *names*."""
+    for db in sorted({db for db, _ in names}):
+        await link.command("SELECT", db)
+        wanted = [name for at, name in names if at == db]
+        if 1 in await link.ask(resp.each(b"EXISTS", wanted), len(wanted)):
+            return True
+    return False

@@ -26,8 +26,9 @@ def command(*words: Word) -> bytes:
 
 def each(name: bytes, keys: Iterable[bytes]) -> bytes:
     """`name key` for every key."""
-    head = b"*2\r\n$%d\r\n%b\r\n$" % (len(name), name)
-    return b"".join([b"%b%d\r\n%b\r\n" % (head, len(key), key) for key in keys])
+    words = [b"$%d\r\n%b\r\n" % (len(key), key) for key in keys]
+    head = b"*2\r\n$%d\r\n%b\r\n" % (len(name), name)
+    return head + head.join(words) if words else b""
 
 
 def transaction(body: bytes) -> bytes:

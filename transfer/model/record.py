@@ -8,7 +8,7 @@ NO_DEADLINE = -1
 """`expire_at_ms` of a key that never expires. A deadline is a positive Unix time in milliseconds."""
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One key as it was at one moment.
 
     `dump` is the payload as DUMP gave it: type byte, value, RDB version (2 bytes), CRC-64 (8 bytes).

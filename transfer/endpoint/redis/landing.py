@@ -12,7 +12,7 @@ from transfer.model.tally import Tally
 from transfer.wire.replies import ReplyClass, classify
 
 
-class Landing(msgspec.Struct, frozen=True):
+class Landing(msgspec.Struct, frozen=True, gc=False):
     """One record with the name and deadline it gets at the target."""
 
     record: Record

@@ -341,6 +341,8 @@ class FaultProxy:
         if isinstance(fault, Corrupt) and not data:
             armed.left_bytes, armed.left_messages = 0, None  # the byte to change has not come yet
             return data
+        if armed not in self._armed:
+            return data  # another connection reached it while this one delivered what came before
         self._armed.remove(armed)
         if armed.left_times > 1:
             self._armed.append(_Armed.of(fault, armed.left_times - 1))

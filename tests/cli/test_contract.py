@@ -164,7 +164,7 @@ def test_rejected_keys_are_the_error_of_a_run_that_went_on() -> None:
     result = _json(_report(exit=3, rejects=[Reject(0, ODD, "E204", "Bad data format")]))[-1]
 
     assert result["error"]["code"] == "E204"
-    assert "1 keys were refused: Bad data format" in result["error"]["message"]
+    assert "1 key was refused: Bad data format" in result["error"]["message"]
     assert JOB in result["error"]["hint"]
 
 

@@ -220,8 +220,9 @@ async def test_thousands_of_differences_are_each_told_once() -> None:
         assert both.tables[0].keys == (30_000, 25_000)
 
 
-async def test_names_that_scan_gives_twice_count_once() -> None:
+async def test_names_that_scan_gives_twice_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """SCAN may repeat names on either side: counts, digests and findings stay exact."""
+    monkeypatch.setattr("transfer.verify.rounds._SUSPECT_KEYS", 1)
     async with pair() as both:
         await both.both(*EVERY_TYPE, ("DEBUG", "POPULATE", 1_000, "k", 20))
         await send(both.left, ("SET", "missing", "x"), ("SET", "other", "x"))
@@ -315,6 +316,44 @@ async def test_keys_past_their_deadline_are_no_findings() -> None:
 
         assert both.findings == []
         assert result.differences() == 0
+
+
+@pytest.mark.parametrize(("holder", "ahead"), [(0, 1), (1, 0)], ids=["missing", "extra"])
+async def test_a_key_that_the_other_clock_has_let_go_is_no_finding(holder: int, ahead: int) -> None:
+    """One server's clock is past the deadline: there the key is rightly gone already."""
+    async with pair() as both:
+        servers = both.left, both.right
+        await send(servers[holder], ("SET", "k", "v", "PX", 60_000))
+        await both.compare()
+        assert len(both.findings) == 1
+        now_ms = both.sides[ahead].now_ms
+        both.sides[ahead].now_ms = lambda: now_ms() + 120_000  # type: ignore[method-assign]
+
+        result = await both.compare()
+
+        assert both.findings == []
+        assert result.checked == result.differences() == 0
+
+
+async def test_who_knows_of_changes_is_asked_after_having_caught_up() -> None:
+    """A write that was answered before the last look is never missed."""
+    asked: list[str] = []
+
+    class Knowing(NobodyKnows):
+        async def catch_up(self) -> None:
+            asked.append("catch up")
+
+        def changed(self, key: bytes, db: int, name: bytes, payload: bytes | None, left_ms: int) -> bool:
+            asked.append(f"{name.decode()} {payload is not None} {left_ms}")
+            return True
+
+    async with pair() as both:
+        await send(both.left, ("SET", "k", "v", "PXAT", FAR_MS))
+
+        result = await both.compare(Knowing())
+
+    assert asked == ["catch up", f"k True {FAR_MS}"]
+    assert (result.changed, result.differences()) == (1, 0)
 
 
 async def test_writers_on_both_sides_make_changes_not_findings() -> None:

@@ -21,7 +21,7 @@ from transfer.cli.signals import SIGTERM_EXIT, Terminated
 from transfer.model.errors import InterruptedRunError, RefusedError, TransferError
 from transfer.model.report import EXIT_ORDER, Report
 from transfer.report.log import redacted
-from transfer.report.names import printable
+from transfer.report.names import printable, without_quoted
 
 
 def failure_of(raised: BaseException, *, state: str = "", debug: bool = False) -> TransferError:
@@ -56,7 +56,7 @@ def hint_of(error: TransferError, job: str = "") -> str:
     return printable(redacted(hint))
 
 
-def refused(report: Report | None) -> TransferError | None:
+def refused(report: Report | None, *, hash_keys: bool = False) -> TransferError | None:
     """What a run that ended by itself with exit 3 failed at, with the commonest cause."""
     if report is None or report.exit != RefusedError.exit_code:
         return None
@@ -64,8 +64,9 @@ def refused(report: Report | None) -> TransferError | None:
     if not keys.rejected:
         said = f"{keys.conflicts:,} keys were there already with another value, and stayed"
         return RefusedError(said, hint="--on-conflict skip|replace says what to do with them")
-    causes = Counter(reject.cause for reject in report.rejects).most_common(1)
-    return RefusedError(f"{keys.rejected:,} keys were refused" + "".join(f": {cause}" for cause, _ in causes))
+    causes = Counter(without_quoted(one.cause) if hash_keys else one.cause for one in report.rejects).most_common(1)
+    count = f"{keys.rejected:,} key{'s were' if keys.rejected != 1 else ' was'} refused"
+    return RefusedError(count + "".join(f": {cause}" for cause, _ in causes))
 
 
 def _leaves(raised: BaseException) -> Iterator[BaseException]:

@@ -226,14 +226,21 @@ class Talk:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Consent:
-    """What is accepted beforehand."""
+class Allow:
+    """Hazards that are accepted beforehand."""
+
+    allow: Annotated[
+        tuple[str, ...], _flag(_TALK, "--allow", "NAME,...", "Accept these hazards, by the names that are told.")
+    ] = ()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Consent(Allow):
+    """What is accepted, and what is asked."""
 
     no_input: Annotated[bool, _flag(_TALK, "--no-input", "", "Never ask; what would be asked is refused.")] = False
     yes: Annotated[bool, _flag(_TALK, "--yes", "", "Accept the printed plan; accepts no hazard.")] = False
-    allow: Annotated[
-        tuple[str, ...], _flag(_TALK, "--allow", "NAME,...", "Accept these hazards; the plan names them.")
-    ] = ()
 
 
 @Parameter(name="*")

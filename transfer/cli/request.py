@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from transfer.cli.options import (
+    Allow,
     Bounds,
     Change,
     Check,
     Conflict,
-    Consent,
     DryRun,
     Extent,
     GiveUp,
@@ -92,7 +92,7 @@ def copy_request(
     store: Store,
     waits: Waits,
     give_up: GiveUp,
-    consent: Consent = Consent(),  # noqa: B008
+    consent: Allow = Allow(),  # noqa: B008
     names: Names,
 ) -> CopyRequest:
     """What `copy` and `verify` were asked for.

@@ -15,12 +15,13 @@ import anyio
 import msgspec
 
 from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.conflicts import CONFLICT_CODE
 from transfer.endpoint.redis.keyfile import readable_twice
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
 from transfer.job.proof import prove
 from transfer.job.record import record_run
-from transfer.job.replacement import Replacement
+from transfer.job.replacement import Replacement, note_names
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
 from transfer.model.errors import (
@@ -105,13 +106,17 @@ class _CopyRun:
     async def _carry_out(self, plan: CopyPlan, source: Server, target: Server, steering: Steering) -> None:
         started = time.monotonic()
         self._began_ms, self._writes_before = source.now_ms(), await _writes(source)
+        await note_names(self._engine)
         try:
             while True:
+                steering.drain_on_stop()
                 try:
                     with ungrouped():
                         await self._move_and_prove(source, target, plan, steering)
                     break
                 except ReplacedError as error:
+                    steering.check()
+                    steering.abort_on_stop()
                     await self._start_again(error, source, target)
         finally:
             self._report.seconds = self._report.seconds or time.monotonic() - started
@@ -134,7 +139,7 @@ class _CopyRun:
                 await prove(engine, self._report, self._observer)
 
     async def _date(self, source: Server) -> None:
-        """Say of which interval the copy is; a server that was replaced in it has counted anew."""
+        """Say of which interval the copy is; what a process that is gone saw at its end is not known."""
         wrote = await _writes(source) - self._writes_before
         self._report.as_of = AsOf("interval", self._began_ms, source.now_ms(), max(0, wrote))
 
@@ -142,7 +147,11 @@ class _CopyRun:
         self._report.restarts += 1
         if self._report.restarts > _MOST_RESTARTS:
             raise error
-        for text in await Replacement(source, target, self._engine).adopt(error):
+        asked = source.identity.run_id
+        said = await Replacement(source, target, self._engine).adopt(error)
+        if source.identity.run_id != asked:
+            self._writes_before = 0  # a new process counts anew
+        for text in said:
             self._observer.warning(text)
             self._report.notes.append(text)
 
@@ -150,7 +159,8 @@ class _CopyRun:
         return _Ticker(self._engine, self._tally, plan, self._observer)
 
     def _rejected(self, reject: Reject) -> None:
-        self._engine.note_reject(reject)
+        if reject.code != CONFLICT_CODE:  # the ledger of kept names knows those
+            self._engine.note_reject(reject)
         self._store.add_reject(self._report.job, reject)
         if len(self._report.rejects) < 1000:
             self._report.rejects.append(reject)
@@ -159,8 +169,7 @@ class _CopyRun:
     def _settle(self) -> None:
         """Bring the report up to date with what is known."""
         report, counts = self._report, self._tally.counts
-        if self._report.restarts or self._request.on_conflict == "replace":
-            self._engine.settle_repeats()
+        self._engine.settle_repeats(rewritten=bool(report.restarts) or self._request.on_conflict == "replace")
         report.bytes_read, report.bytes_written = self._tally.bytes_read, self._tally.bytes_written
         listed = counts.conflicts if self._request.on_conflict in ("", "fail") else 0
         verify = report.verify
@@ -237,19 +246,12 @@ def reject_limit(text: str, keys: int) -> int:
 
 async def _writes(server: Server) -> int:
     """The server's own count of writes, asked patiently: a short loss must not end a run that is nearly done."""
-    link = await server.redial(0)
-    try:
-        return await probe.writes_seen(link)
-    finally:
-        await link.close()
+    return await server.asked(probe.writes_seen)
 
 
 async def _counted(plan: CopyPlan, source: Server, target: Server) -> list[DbTable]:
     """Key counts of both sides as the servers tell them; nothing was compared."""
-    spaces = []
-    for server in (source, target):
-        async with server.link() as link:
-            spaces.append(await probe.keyspace(link))
+    spaces = [await server.asked(probe.keyspace) for server in (source, target)]
     rows = []
     for db in plan.dbs:
         left, right = spaces[0].get(db.source_db, (0, 0)), spaces[1].get(db.target_db, (0, 0))

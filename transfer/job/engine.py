@@ -14,16 +14,19 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Approach
+from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.rebuild import Rebuild
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.sink import RedisSink
 from transfer.endpoint.redis.source import RedisSource, SourceOptions
 from transfer.endpoint.redis.tracking import WriteTracker
+from transfer.model.errors import ReplacedError
 from transfer.model.plan import CopyPlan, CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.report import Reject, Verdict
@@ -79,11 +82,12 @@ class Engine:
         self.written = Ledger(spill_dir=request.spill_dir)
         self.found_equal = Ledger(spill_dir=request.spill_dir)
         self.kept = Ledger(spill_dir=request.spill_dir)
+        self.landmarks = Landmarks()
+        self._doubtful = Ledger(spill_dir=request.spill_dir)
         self._owners = Ledger(spill_dir=request.spill_dir) if self.mapping.can_fold else None
         self._observer = observer
         self.rejected: set[tuple[int, bytes]] = set()
         self._source: RedisSource | None = None
-        self._sink: RedisSink | None = None
 
     def note_reject(self, reject: Reject) -> None:
         """Remember a key that is not to be found wanting again by verify."""
@@ -98,14 +102,21 @@ class Engine:
         """
         async with self._parts(stop) as flow:
             await flow.run({})
+        if not stop.is_set():
+            await self._check_source()
+
+    async def _check_source(self) -> None:
+        """A replica that was resynchronised in mid-scan kept our links, and may have shown an empty keyspace."""
+        known = self.source.identity
+        if known.role == "master":
+            return
+        now = await self.source.asked(probe.identify)
+        if now.syncing or not now.continues(known):
+            raise ReplacedError("the source, a replica, took over another data set", where=self.source.where)
 
     def share_done(self) -> float:
         keys = {db.source_db: db.keys for db in self.plan.dbs}
         return self._source.share_done(keys) if self._source is not None else 0.0
-
-    def recent(self) -> list[tuple[int, bytes]]:
-        """(db, name) of keys that the target acknowledged last."""
-        return list(self._sink.recent) if self._sink is not None else []
 
     @asynccontextmanager
     async def _parts(self, stop: anyio.Event) -> AsyncIterator[Flow]:
@@ -115,7 +126,7 @@ class Engine:
         limit_bytes = request.max_memory_bytes // _LARGEST_SHARE
         here = LiveKeyspace(self.source, limit_bytes=limit_bytes)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
-        self._source = RedisSource(
+        source = self._source = RedisSource(
             self.source,
             self.selection,
             SourceOptions(
@@ -131,23 +142,41 @@ class Engine:
             stop=stop,
             on_read=self.tracker.clean,
         )
-        self._sink = self._new_sink(here, there, limit_bytes)
+        sink = self._new_sink(here, there, limit_bytes)
         try:
-            pace = Pace(request.rate_keys_per_s, request.bwlimit_bytes_per_s)
-            yield Flow(self._source, self._sink, budget=budget, pace=pace, writers=writers)
+            pace = Pace(request.rate_keys_per_s, request.bwlimit_bytes_per_s, stop)
+            yield Flow(
+                source, sink, budget=budget, pace=pace, writers=writers, acknowledged=source.acknowledged, stop=stop
+            )
         finally:
             with anyio.CancelScope(shield=True):
-                for part in (self._source, self._sink, here, there):
+                for part in (source, sink, here, there):
                     await part.close()
 
     def _new_sink(self, here: LiveKeyspace, there: LiveKeyspace, limit_bytes: int) -> RedisSink:
         approach = Approach(self.mapping, self.tally)
         policy = self._policy()
         conflicts = Conflicts(
-            there, policy, self.written, self.found_equal, self.tally, here.values, same_value, self.kept
+            there,
+            policy,
+            self.written,
+            self.found_equal,
+            self.tally,
+            here.values,
+            same_value,
+            self.kept,
+            doubtful=self._doubtful,
         )
         rebuild = Rebuild(
-            self.source, self.target, approach, here.values, self.written, self.tally, replace=policy.replace
+            self.source,
+            self.target,
+            approach,
+            here.values,
+            self.written,
+            self.tally,
+            replace=policy.replace,
+            landmarks=self.landmarks,
+            source_dumps=here.dumps,
         )
         return RedisSink(
             self.source,
@@ -161,6 +190,7 @@ class Engine:
             tally=self.tally,
             writing=self._writing(),
             patience=self._patience(self.target),
+            landmarks=self.landmarks,
             cap_bytes=limit_bytes + (16 << 20),
         )
 
@@ -185,14 +215,18 @@ class Engine:
             on_warning=self._observer.warning,
         )
 
-    def settle_repeats(self) -> None:
-        """Keys written twice by this run were written once and repeated once."""
-        counted = self.tally.counts.written
-        distinct = min(counted, self.written.distinct())
-        if distinct < counted:
-            self.tally.moved("written", "repeated", counted - distinct)
+    def settle_repeats(self, *, rewritten: bool) -> None:
+        """Keys met several times by this run had one fate, and were repeated afterwards.
+
+        *rewritten*: the same key may have been written several times (another attempt, or policy `replace`).
+        """
+        counts = self.tally.counts
+        for fate, ledger in (("written", self.written), ("already", self.found_equal), ("conflicts", self.kept)):
+            counted = getattr(counts, fate)
+            if counted and (rewritten or fate != "written"):
+                self.tally.moved(fate, "repeated", max(0, counted - ledger.distinct()))
 
     def close(self) -> None:
-        for ledger in (self.written, self.found_equal, self.kept, self._owners):
+        for ledger in (self.written, self.found_equal, self.kept, self._doubtful, self._owners):
             if ledger is not None:
                 ledger.close()

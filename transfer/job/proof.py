@@ -39,7 +39,7 @@ async def prove(engine: Engine, report: Report, observer: Observer) -> None:
         selection=engine.selection,
         mapping=engine.mapping,
         total_keys=engine.plan.keys,
-        changes=ChangesSinceCopy(engine.tracker, (engine.written, engine.found_equal)),
+        changes=ChangesSinceCopy(engine.tracker, (engine.written, engine.found_equal), deadlines_noted=True),
         promise=_Promised(engine),
     )
 

@@ -1,18 +1,30 @@
 """After another process answered: which side it was, and whether to go on with it.
 
 A new source process voids cursors; a new target process puts in doubt what the old one acknowledged. Both
-mean that everything is read again and what is equal is skipped. A target that shows none of the keys it
-acknowledged, and holds others, is a stranger: nothing is written to it.
+mean that everything is read again and what is equal is skipped.
+
+A server that holds keys, and none of those that were there or were acknowledged, is a stranger: nothing is
+written to it, nothing read from it. An empty one may have been restarted without its data; it is gone on with.
 """
 
 from __future__ import annotations
 
-from transfer.codec import resp
 from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.landmarks import Names, any_there, some_names
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
 from transfer.model.endpoint import Identity
 from transfer.model.errors import ReadOnlyTargetError, ReplacedError
+
+
+async def note_names(engine: Engine) -> None:
+    """Before the first key is copied: some names of both sides, to recognise them by.
+
+    Raises:
+        GaveUpError: a server does not answer.
+    """
+    engine.landmarks.source = await engine.source.asked(some_names)
+    engine.landmarks.target = await engine.target.asked(some_names)
 
 
 class Replacement:
@@ -30,47 +42,38 @@ class Replacement:
             ReplacedError, ReadOnlyTargetError: the run cannot go on with who answers.
             LinkError: nobody answers for the whole of the give-up time.
         """
-        said = []
-        for name, server in (("source", self._source), ("target", self._target)):
+        marks, said = self._engine.landmarks, []
+        sides = (("source", self._source, marks.at_source()), ("target", self._target, marks.at_target()))
+        for name, server, names in sides:
             before = server.identity
             await server.adopt_when_up()
             if server.identity.run_id != before.run_id or server.identity.role != before.role:
                 said.append(_sentence(name, before, server))
-                if name == "target":
-                    await self._check_target(before)
+                if name == "target" and server.identity.role != "master":
+                    named = f"a replica answers at the target now ({server.identity.name})"
+                    raise ReadOnlyTargetError(named, where=server.where)
+                await _refuse_stranger(name, before, server, names)
         if not said:
-            said.append(f"{error.message}; the server known from before answers again")
+            said.append(f"{error.message}; the server known from before answers again: everything is read again")
         return said
 
-    async def _check_target(self, before: Identity) -> None:
-        now = self._target.identity
-        if now.role != "master":
-            raise ReadOnlyTargetError(f"a replica answers at the target now ({now.name})", where=self._target.where)
-        if before.replid in (now.replid, now.replid2):
-            return
-        async with self._target.link() as link:
-            spaces = await probe.keyspace(link)
-        held = sum(spaces.get(db, (0, 0))[0] for db in set(self._engine.mapping.dbs.values()))
-        recent = self._engine.recent()
-        if held and recent and not await self._any_there(recent):
-            raise ReplacedError(
-                f"another server answers at the target: it holds {held:,} keys, and none of the last {len(recent)} "
-                "that were acknowledged",
-                where=self._target.where,
-            )
 
-    async def _any_there(self, recent: list[tuple[int, bytes]]) -> bool:
-        for db in {db for db, _ in recent}:
-            names = [name for at, name in recent if at == db]
-            async with self._target.link(db) as link:
-                if any(answer == 1 for answer in await link.ask(resp.each(b"EXISTS", names), len(names))):
-                    return True
-        return False
+async def _refuse_stranger(side: str, before: Identity, server: Server, names: Names) -> None:
+    if before.replid and server.identity.continues(before):
+        return
+    held = sum(keys for keys, _ in (await server.asked(probe.keyspace)).values())
+    if held and not await server.asked(lambda link: any_there(link, names)):
+        known = f"none of {len(names)} that the {side} held" if names else f"the {side} held none that we know of"
+        raise ReplacedError(
+            f"another server answers at the {side}: it holds {held:,} keys, and {known}",
+            where=server.where,
+            hint="run the same command again, once the right server answers there",
+        )
 
 
 def _sentence(side: str, before: Identity, server: Server) -> str:
     now = server.identity
-    follow = "the same data's history" if before.replid in (now.replid, now.replid2) else "a new history"
+    follow = "the same data's history" if now.continues(before) else "a new history"
     return (
         f"the {side} was replaced by another process ({now.name}, run id {now.run_id[:12]}, was {before.run_id[:12]}, "
         f"{follow}): everything is read again, keys that are equal are skipped"

@@ -2,6 +2,8 @@
 
 SIGINT / SIGTERM once: drain (finish what is in flight), twice: abort
 --max-duration: drain
+
+A drain that takes longer than `_DRAIN_S`, since a server does not answer or has no room, ends as an abort.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ import anyio
 
 from transfer.model.errors import DurationLimitError, InterruptedRunError, TransferError
 from transfer.model.units import show_ms
+
+_DRAIN_S = 8.0
+"""Below the 10 s after which service managers and container engines kill what they told to end."""
 
 
 class Steering:
@@ -32,6 +37,10 @@ class Steering:
         self._aborts = True
         if self.stop.is_set():
             self._scope.cancel()
+
+    def drain_on_stop(self) -> None:
+        """From now on there is something to drain again."""
+        self._aborts = False
 
     def check(self) -> None:
         """Raises the reason, if the run was told to stop."""
@@ -53,6 +62,7 @@ class Steering:
     async def _listening(self) -> AsyncIterator[None]:
         async with anyio.create_task_group() as group:
             group.start_soon(self._listen, group.cancel_scope)
+            group.start_soon(self._limit_drain, group.cancel_scope)
             if self._max_duration_ms:
                 group.start_soon(self._time_out)
             self._scope = group.cancel_scope
@@ -69,6 +79,11 @@ class Steering:
                 if isinstance(self.reason, InterruptedRunError):
                     scope.cancel()
                 self._end(_interrupted(number))
+
+    async def _limit_drain(self, scope: anyio.CancelScope) -> None:
+        await self.stop.wait()
+        await anyio.sleep(_DRAIN_S)
+        scope.cancel()
 
     async def _time_out(self) -> None:
         await anyio.sleep(self._max_duration_ms / 1000)

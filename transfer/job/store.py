@@ -27,7 +27,7 @@ from transfer import __version__
 from transfer.job.identity import is_alive, new_job_id, process_mark
 from transfer.model.errors import FormatError, LockedError, TransferError, UsageError
 from transfer.model.report import Reject, Report
-from transfer.report.names import hashed_name
+from transfer.report.names import hashed_name, without_quoted
 
 FILE_NAME = "jobs.sqlite3"
 BUSY_MS = 15_000
@@ -160,7 +160,9 @@ class JobStore:
     def add_rejects(self, job: str, rejects: Iterable[Reject]) -> None:
         """Keep rejected keys, written every _BATCH keys or _BATCH_S seconds."""
         with self._lock:
-            self._waiting += [(job, item.db, self._name(item.key), item.code, item.cause) for item in rejects]
+            self._waiting += [
+                (job, item.db, self._name(item.key), item.code, self._cause(item.cause)) for item in rejects
+            ]
             if len(self._waiting) >= _BATCH or time.monotonic() - self._flush_s > _BATCH_S:
                 self.flush()
 
@@ -216,6 +218,9 @@ class JobStore:
 
     def _name(self, key: bytes) -> bytes:
         return hashed_name(key).encode() if self._hash_keys else key
+
+    def _cause(self, text: str) -> str:
+        return without_quoted(text) if self._hash_keys else text
 
     def _jobs(self, rest: str, values: tuple[object, ...]) -> list[Job]:
         rows = self._read(f"SELECT {_COLUMNS} FROM jobs {rest}", values)  # noqa: S608 - constants of this module

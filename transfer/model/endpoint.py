@@ -87,6 +87,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         """For people: `Valkey 9.1.2`."""
         return f"{self.vendor.capitalize()} {'.'.join(map(str, self.version))}"
 
+    def continues(self, before: Identity) -> bool:
+        """Whether the data has the history that *before* had: the same process, a promoted replica, its replica."""
+        return before.replid in (self.replid, self.replid2)
+
 
 class Features(msgspec.Struct, frozen=True, kw_only=True):
     """What a live server can do, found by asking it (never by its version alone).

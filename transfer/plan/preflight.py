@@ -172,7 +172,8 @@ def _skew_hazard(plan: CopyPlan, request: CopyRequest) -> list[Hazard]:
     ahead = "ahead of" if plan.skew_ms > 0 else "behind"
     text = (
         f"the target's clock is {show_ms(abs(plan.skew_ms))} {ahead} the source's, more than --max-skew "
-        f"{show_ms(request.max_skew_ms)}: deadlines would come that much too {'early' if plan.skew_ms > 0 else 'late'}"
+        f"{show_ms(request.max_skew_ms)}: deadlines would come that much too {'early' if plan.skew_ms > 0 else 'late'} "
+        "(--ttl rebase keeps what remains of each)"
     )
     return [Hazard("clock-skew", text)]
 

@@ -4,12 +4,15 @@ Key names, server replies and URLs come from outside. Whatever is shown of them 
 
     key bytes -> `shown_name` (text for people) | `hashed_name` (--hash-keys)
     any text  -> `printable` (no control or formatting character reaches a terminal)
+              -> `without_quoted` (--hash-keys: what it quotes of names and values is left out)
 
 Rule 1: nothing that a key is called can move a cursor, end a line, change a colour or turn the reading direction.
 Rule 2: two different names are shown differently.
 """
 
 from __future__ import annotations
+
+import re
 
 import xxhash
 
@@ -32,6 +35,15 @@ def shown_name(key: bytes) -> str:
         text = key.decode("ascii", "surrogateescape")
     plain = text and '"' not in text and "\\" not in text and " " not in text and text.isprintable()
     return text if plain else '"' + "".join(map(_escaped, text)) + '"'
+
+
+_QUOTED = re.compile(r"""b?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
+"""What repr() makes of bytes or a string: how details and causes show names, members and values."""
+
+
+def without_quoted(text: str) -> str:
+    """*text* with `(hidden)` for everything in quotes."""
+    return _QUOTED.sub("(hidden)", text)
 
 
 def printable(text: str, keep: str = "") -> str:

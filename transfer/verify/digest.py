@@ -3,7 +3,7 @@
     key -> hash of the name (8) + contribution (16) + has a deadline (1) -> Records both | left | right
     both + left -> row of the left        both + right -> row of the right
 
-    contribution := xxh3-128(length of the name, name, deadline or not, hash of the value)
+    contribution := xxh3-128(hash of the value (16), has a deadline (1), name)
     digest       := sum of the contributions of all distinct keys, mod 2^128, in hex
 
 Rule 1: a name that SCAN gives twice counts once; what was said last holds. Sums are kept along the way and
@@ -128,8 +128,7 @@ class _Column:
     ) -> None:
         flags = [_FLAGS[deadline != NO_DEADLINE] for deadline in deadlines]
         hashed = flags if promised is deadlines else [_FLAGS[deadline != NO_DEADLINE] for deadline in promised]
-        parts = zip(names, hashed, hashes, strict=True)
-        whole = [b"%d:%b%b%b" % (len(name), name, flag, value) for name, flag, value in parts]
+        whole = map(b"".join, zip(hashes, hashed, names, strict=True))
         contributions = list(map(xxhash.xxh3_128_digest, whole))
         self.sum.keys += len(names)
         self.sum.with_deadline += flags.count(_FLAGS[True])

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from transfer.cli.render.json import key_fields
+from transfer.cli.render.json import key_fields, said_of
 from transfer.cli.render.plan import table
 from transfer.cli.render.summary import finding_lines
 from transfer.endpoint.redis import sample
@@ -124,7 +124,7 @@ def _filled(filled: sample.Filled) -> dict[str, Any]:
 
 def _finding(finding: Finding, hash_keys: bool) -> dict[str, Any]:
     named = key_fields(finding.key, hash_keys)
-    return {"verdict": finding.verdict.value, "db": finding.db, **named, "detail": finding.detail}
+    return {"verdict": finding.verdict.value, "db": finding.db, **named, "detail": said_of(finding.detail, hash_keys)}
 
 
 def _plain(text: str, style: str) -> str:

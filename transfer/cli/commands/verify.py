@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from transfer.cli.options import PLACE, Extent, GiveUp, Keep, Names, Proof, Rename, Store, Talk, Waits, What
+from transfer.cli.options import PLACE, Allow, Extent, GiveUp, Keep, Names, Proof, Rename, Store, Talk, Waits, What
 from transfer.cli.request import copy_request
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
@@ -25,6 +25,7 @@ def verify(
     waits: Waits = Waits(),  # noqa: B008
     give_up: GiveUp = GiveUp(),  # noqa: B008
     talk: Talk = Talk(),  # noqa: B008
+    consent: Allow = Allow(),  # noqa: B008
     names: Names = Names(),  # noqa: B008
 ) -> int:
     """Do these two places hold the same data? Nothing is written on either side.
@@ -52,6 +53,7 @@ def verify(
         store=store,
         waits=waits,
         give_up=give_up,
+        consent=consent,
         names=names,
     )
     return conduct(_verify, request, talk, no_input=True)

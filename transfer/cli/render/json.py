@@ -23,7 +23,7 @@ from transfer.model.errors import TransferError
 from transfer.model.plan import CopyPlan, CopyRequest, Hazard
 from transfer.model.report import Finding, Progress, Reject, Report, worst
 from transfer.report.log import redacted
-from transfer.report.names import hashed_name
+from transfer.report.names import hashed_name, without_quoted
 from transfer.report.progress import NoProgress, PlainLines, ProgressShow
 
 PROGRESS_EVERY_S = 1.0
@@ -44,6 +44,11 @@ def key_fields(key: bytes, hash_keys: bool) -> dict[str, str]:
         return {"key": key.decode(), **fields}
     except UnicodeDecodeError:
         return fields
+
+
+def said_of(text: str, hash_keys: bool) -> str:
+    """A detail or a cause; with --hash-keys without the names and values that it quotes."""
+    return without_quoted(text) if hash_keys else text
 
 
 def error_fields(error: TransferError, job: str = "") -> dict[str, str]:
@@ -122,11 +127,13 @@ class JsonObserver:
 
     def finding(self, finding: Finding) -> None:
         named = key_fields(finding.key, self.request.hash_keys)
-        self._say("finding", verdict=finding.verdict.value, db=finding.db, **named, detail=finding.detail)
+        detail = said_of(finding.detail, self.request.hash_keys)
+        self._say("finding", verdict=finding.verdict.value, db=finding.db, **named, detail=detail)
 
     def reject(self, reject: Reject) -> None:
         named = key_fields(reject.key, self.request.hash_keys)
-        self._say("error", code=reject.code, db=reject.db, **named, message=redacted(reject.cause))
+        cause = said_of(redacted(reject.cause), self.request.hash_keys)
+        self._say("error", code=reject.code, db=reject.db, **named, message=cause)
 
     def warning(self, text: str) -> None:
         self._say("warning", message=redacted(text))
@@ -141,14 +148,16 @@ class JsonObserver:
         """Print the result line and return the exit code. *error* is what the run raised, if it did."""
         report = report or self._report or Report(command=self._command or "copy", job=self._job)
         code = worst([error.exit_code if error else 0, report.exit])
-        fields = result_fields(report, code, error or refused(report))
+        failure = error or refused(report, hash_keys=self.request.hash_keys)
+        fields = result_fields(report, code, failure)
         if self._plan_hash:
             fields["plan"] = self._plan_hash
         if self.request.dry_run:
             fields["dry_run"] = True
         if error is not None:
             self._say("error", **error_fields(error, self._job))
-            self._err.say(*error_lines(error, self._job))
+        if failure is not None:
+            self._err.say(*error_lines(failure, self._job))
         self._say("result", **fields)
         return code
 

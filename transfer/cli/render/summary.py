@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from transfer.model.report import DbTable, Finding, KeyCounts, Reject, Report, VerifyResult
 from transfer.model.units import show_bytes, show_count, show_ms
-from transfer.report.names import hashed_name, printable, shown_name
+from transfer.report.names import hashed_name, printable, shown_name, without_quoted
 
 Paint = Callable[[str, str], str]
 """(text, style) -> text"""
@@ -84,7 +84,7 @@ def finding_lines(findings: list[Finding], total: int, paint: Paint, hash_keys: 
     lines = []
     for item in findings:
         verdict = paint(f"{item.verdict.value:<7}", _STYLES.get(item.verdict.value, "red"))
-        lines.append(f"{verdict}  db{item.db}  {_name(item.key, hash_keys)}{_tail(item.detail)}")
+        lines.append(f"{verdict}  db{item.db}  {_name(item.key, hash_keys)}{_tail(item.detail, hash_keys)}")
     return lines + _more(total - len(findings), "findings", "--json lists every one")
 
 
@@ -93,7 +93,7 @@ def reject_lines(rejects: list[Reject], total: int, paint: Paint, hash_keys: boo
     lines = []
     for item in rejects:
         code = paint(f"{item.code:<7}", "red")
-        lines.append(f"{code}  db{item.db}  {_name(item.key, hash_keys)}{_tail(item.cause)}")
+        lines.append(f"{code}  db{item.db}  {_name(item.key, hash_keys)}{_tail(item.cause, hash_keys)}")
     return lines + _more(total - len(rejects), "rejected keys", f"transfer jobs show {job}")
 
 
@@ -146,8 +146,8 @@ def _name(key: bytes, hash_keys: bool) -> str:
     return hashed_name(key) if hash_keys else shown_name(key)
 
 
-def _tail(text: str) -> str:
-    return f"  {printable(text)}" if text else ""
+def _tail(text: str, hash_keys: bool) -> str:
+    return f"  {printable(without_quoted(text) if hash_keys else text)}" if text else ""
 
 
 def _more(count: int, what: str, where: str) -> list[str]:

@@ -101,7 +101,7 @@ class TextObserver:
             self._head()
             self._out.say(*self._ending(report, error))
             self._out.say("", self._last_line(code))
-        if error := error or refused(report):
+        if error := error or refused(report, hash_keys=self.request.hash_keys):
             lines = error_lines(error, self._job)
             self._err.say(self._err.paint(lines[0], "red"), *lines[1:])
         return code

@@ -2,7 +2,7 @@
 
     busy landings -> bodies and deadlines at the target -> equal                -> already, or repeated
                                                         -> bodies differ: values of both sides -> equal  -> the same
-                                                        -> this run wrote it    -> written over with the newer read
+                                                        -> this run wrote it    -> fresh again, to be written over
                                                         -> another's            -> conflict: it stays
 
 Equal payloads prove equality, unequal ones prove nothing: equal sets have unequal payloads.
@@ -11,9 +11,10 @@ Equal payloads prove equality, unequal ones prove nothing: equal sets have unequ
 from __future__ import annotations
 
 import msgspec
+import xxhash
 
-from transfer.codec import resp
 from transfer.codec.dump import FOOTER_BYTES
+from transfer.codec.unordered import same_items
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Delivery, Landing
 from transfer.model.ports import KeyLedger, SameValue, ValuesOf
@@ -21,10 +22,11 @@ from transfer.model.record import NO_DEADLINE
 from transfer.model.report import Reject
 from transfer.model.tally import Tally
 from transfer.model.value import ReadValue
-from transfer.wire.link import ErrorReply, Link
 
 CONFLICT_CODE = "E301"
 _KEYS_AT_ONCE = 512
+_Differing = tuple[Landing, bytes | None]
+"""A landing and the payload at the target, None where that could not be read."""
 
 
 class ConflictPolicy(msgspec.Struct, frozen=True):
@@ -44,7 +46,8 @@ class ConflictPolicy(msgspec.Struct, frozen=True):
 class Conflicts:
     """Decides about busy landings of one run.
 
-    *kept* notes the names of conflicts whose own value stayed.
+    *kept* notes the names of conflicts whose own value stayed; *doubtful* the bodies of what was sent when a run
+    of the flow ended without an answer: found there later, they are this run's.
     """
 
     def __init__(
@@ -57,6 +60,8 @@ class Conflicts:
         source_values: ValuesOf,
         same: SameValue,
         kept: KeyLedger,
+        *,
+        doubtful: KeyLedger,
     ) -> None:
         self._target = target
         self._policy = policy
@@ -66,27 +71,37 @@ class Conflicts:
         self._source_values = source_values
         self._same = same
         self._kept = kept
+        self._doubtful = doubtful
 
-    async def resolve(self, link: Link, delivery: Delivery) -> None:
-        """Decide about every busy landing; those that are gone by now become fresh again."""
+    async def resolve(self, delivery: Delivery) -> None:
+        """Decide about every busy landing; those that are gone by now, or are to be written over, become fresh."""
         while delivery.busy:
-            some = delivery.busy[:_KEYS_AT_ONCE]
-            there = await self._target.dumps(delivery.db, [landing.name for landing in some])
-            differing: list[Landing] = []
+            names = [landing.name for landing in delivery.busy[:_KEYS_AT_ONCE]]
+            names = (await self._target.portions(delivery.db, names))[0]
+            some = delivery.busy[: len(names)]
+            there = await self._target.dumps(delivery.db, names)
+            differing: list[_Differing] = []
             unread = there.refused.keys() | there.too_large.keys()
             for landing, dump, deadline in zip(some, there.payloads, there.deadlines, strict=True):
                 if dump is None and landing.name not in unread:
                     delivery.fresh.append(landing)
                 elif dump is None or not self._alike(landing, dump, deadline):
-                    differing.append(landing)
+                    differing.append((landing, dump))
                 else:
                     self._equal(delivery, landing)
-            delivery.busy[: len(some)] = differing
-            await self._weigh(link, delivery, differing)
+            delivery.busy[: len(some)] = [landing for landing, _ in differing]
+            await self._weigh(delivery, differing)
+
+    def doubt(self, delivery: Delivery) -> None:
+        """Remember what *delivery* sent without learning what became of it."""
+        for landing in (*delivery.fresh, *delivery.busy):
+            self._doubtful.note(delivery.db, [landing.name], [landing.record.dump[:-FOOTER_BYTES]])
 
     def _alike(self, landing: Landing, dump: bytes, deadline: int) -> bool:
-        same_body = dump[:-FOOTER_BYTES] == landing.record.dump[:-FOOTER_BYTES]
-        return same_body and self._same_deadline(landing.expire_at_ms, deadline)
+        if not self._same_deadline(landing.expire_at_ms, deadline):
+            return False
+        here, there = landing.record.dump[:-FOOTER_BYTES], dump[:-FOOTER_BYTES]
+        return here == there or same_items(here, there) is not None
 
     def _same_deadline(self, left_ms: int, right_ms: int) -> bool:
         if NO_DEADLINE in (left_ms, right_ms):
@@ -94,52 +109,50 @@ class Conflicts:
         return abs(left_ms - right_ms) <= self._policy.tolerance_ms
 
     def _equal(self, delivery: Delivery, landing: Landing) -> None:
-        name, dump = [landing.name], [landing.record.dump]
-        ours = self._policy.ours_where_equal or delivery.lost or self._is_ours(delivery.db, landing)
-        (self._written if ours else self._found_equal).note(delivery.db, name, dump)
+        ours = self._policy.ours_where_equal or delivery.lost or self._wrote(delivery.db, landing)
+        ledger = self._written if ours else self._found_equal
+        ledger.note(delivery.db, [landing.name], [landing.record.dump], [landing.record.expire_at_ms])
         self._tally.settle("repeated" if ours else "already")
 
-    def _is_ours(self, db: int, landing: Landing) -> bool:
+    def _wrote(self, db: int, landing: Landing) -> bool:
         return self._written.value_hash(db, landing.name) is not None
 
-    async def _weigh(self, link: Link, delivery: Delivery, landings: list[Landing]) -> None:
-        """Compare as values those whose bodies or deadlines differ."""
-        if not landings:
-            return
-        names = [landing.name for landing in landings]
-        left = await self._source_values(landings[0].record.db, [landing.record.key for landing in landings])
-        right = await self._target.values(delivery.db, names)
-        for landing, here, there in zip(landings, left, right, strict=True):
-            await self._judge(link, delivery, landing, here, there)
-            delivery.busy.remove(landing)
+    def _is_ours(self, db: int, landing: Landing, there: bytes | None) -> bool:
+        """Whether this run wrote what stands *there* (its payload, if it could be read) under the name."""
+        if self._wrote(db, landing):
+            return True
+        sent = self._doubtful.value_hash(db, landing.name)
+        return sent is not None and there is not None and sent == xxhash.xxh3_64_digest(there[:-FOOTER_BYTES])
 
-    async def _judge(
-        self, link: Link, delivery: Delivery, landing: Landing, here: ReadValue, there: ReadValue
+    async def _weigh(self, delivery: Delivery, differing: list[_Differing]) -> None:
+        """Compare as values those whose bodies or deadlines differ."""
+        if not differing:
+            return
+        landings = [landing for landing, _ in differing]
+        left = await self._source_values(landings[0].record.db, [landing.record.key for landing in landings])
+        right = await self._target.values(delivery.db, [landing.name for landing in landings])
+        del delivery.busy[: len(landings)]
+        for (landing, dump), here, there in zip(differing, left, right, strict=True):
+            self._judge(delivery, landing, dump, here, there)
+
+    def _judge(
+        self, delivery: Delivery, landing: Landing, dump: bytes | None, here: ReadValue, there: ReadValue
     ) -> None:
         same_deadline = self._same_deadline(landing.expire_at_ms, there.expire_at_ms)
         if here.value is not None and there.value is not None and same_deadline and self._same(here.value, there.value):
             self._equal(delivery, landing)
         elif there.value is None and not there.problem:
             delivery.fresh.append(landing)
-        elif self._is_ours(delivery.db, landing):
-            await self._write_over(link, delivery, landing)
+        elif self._is_ours(delivery.db, landing, dump):
+            delivery.ours.add(landing.name)
+            delivery.fresh.append(landing)
         else:
             self._conflict(delivery, landing)
 
-    async def _write_over(self, link: Link, delivery: Delivery, landing: Landing) -> None:
-        """This run wrote an older read of the same key."""
-        request = resp.restore(landing.name, landing.record.dump, landing.expire_at_ms, replace=True)
-        answer = (await link.ask(request, 1))[0]
-        if isinstance(answer, ErrorReply):
-            self._tally.reject(landing.record.db, landing.record.key, "E204", f"changed while it was copied: {answer}")
-            return
-        self._written.note(delivery.db, [landing.name], [landing.record.dump])
-        self._tally.settle("repeated")
-
     def _conflict(self, delivery: Delivery, landing: Landing) -> None:
+        told = self._policy.listed and self._kept.value_hash(delivery.db, landing.name) is not None
         self._kept.note(delivery.db, [landing.name], [b""])
-        self._tally.settle("conflicts")
-        if self._policy.listed:
+        self._tally.settle("repeated" if told else "conflicts")
+        if self._policy.listed and not told:
             cause = f"db {delivery.db} of the target holds another value under this name; it stays"
             self._tally.on_reject(Reject(landing.record.db, landing.record.key, CONFLICT_CODE, cause))
-

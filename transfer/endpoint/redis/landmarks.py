@@ -8,9 +8,7 @@ An old save of the target holds the first keys of a copy and not the last: both 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
-
-import msgspec
+from collections.abc import Sequence
 
 from transfer.codec import resp
 from transfer.endpoint.redis import probe
@@ -24,6 +22,8 @@ _MOST_DBS = 32
 
 Names = set[tuple[int, bytes]]
 """(logical database, name)"""
+_Mark = tuple[tuple[int, bytes], tuple[int, bytes]]
+"""Where a key came from, and where it is now."""
 
 
 class Landmarks:
@@ -36,40 +36,31 @@ class Landmarks:
     def __init__(self) -> None:
         self.source: Names = set()
         self.target: Names = set()
-        self._first: list[tuple[int, Landing]] = []
-        self._drawn: list[tuple[int, Landing]] = []
+        self._first: list[_Mark] = []
+        self._drawn: list[_Mark] = []
         self._seen = 0
         self._random = random.Random(0)
 
     def note(self, db: int, landings: Sequence[Landing]) -> None:
         """Some of *landings*, acknowledged in database *db* of the target, may be remembered: one at most."""
         lasting = (landing for landing in landings if landing.expire_at_ms == NO_DEADLINE)
-        mark = (db, next(lasting, landings[-1]))
+        chosen = next(lasting, landings[-1])
+        mark = ((chosen.record.db, chosen.record.key), (db, chosen.name))
         self._seen += 1
         if len(self._first) < _FIRST:
-            self._first.append(_lightened(mark))
+            self._first.append(mark)
         elif len(self._drawn) < _DRAWN:
-            self._drawn.append(_lightened(mark))
+            self._drawn.append(mark)
         elif (place := self._random.randrange(self._seen)) < _DRAWN:
-            self._drawn[place] = _lightened(mark)
+            self._drawn[place] = mark
 
     def at_source(self) -> Names:
         """Names that the source held."""
-        return self.source | {(landing.record.db, landing.record.key) for _, landing in self._marks()}
+        return self.source | {there for there, _ in (*self._first, *self._drawn)}
 
     def at_target(self) -> Names:
         """Names that the target held or acknowledged."""
-        return self.target | {(db, landing.name) for db, landing in self._marks()}
-
-    def _marks(self) -> Iterable[tuple[int, Landing]]:
-        return (*self._first, *self._drawn)
-
-
-def _lightened(mark: tuple[int, Landing]) -> tuple[int, Landing]:
-    """Without the payload."""
-    db, landing = mark
-    record = msgspec.structs.replace(landing.record, dump=b"")
-    return db, msgspec.structs.replace(landing, record=record)
+        return self.target | {here for _, here in (*self._first, *self._drawn)}
 
 
 async def some_names(link: Link) -> Names:

@@ -1,14 +1,23 @@
 """Keys whose payload the target cannot load, written by type commands instead.
 
-    refused landings -> what cannot be rebuilt is rejected by name
-                     -> value and deadline read anew from the source, in one moment -> one MULTI per group at the target
+refused landings -> what cannot be rebuilt is rejected by name
+                 -> value and deadline read anew from the source, in one moment -> one MULTI per group at the target
+
+The ledger keeps a hash of what was written, and a value has no payload. So the payload is looked at once more after
+the value: if it is the one that was read at first, it stands for the value; else the key is noted as moved, with a
+hash that no payload has.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from itertools import accumulate
+
 from transfer.codec.dump import MODULE_TYPES, has_field_ttl
-from transfer.endpoint.redis.landing import Approach, Delivery, Landing
+from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_run
+from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.logical import BUSY, WRITTEN, LogicalItem, unwritable, write_values
+from transfer.endpoint.redis.reading import Moment
 from transfer.endpoint.redis.server import Server
 from transfer.model.ports import KeyLedger, ValuesOf
 from transfer.model.tally import Tally
@@ -16,8 +25,13 @@ from transfer.model.value import ReadValue
 from transfer.wire.link import Link
 from transfer.wire.replies import ReplyClass, classify
 
+DumpsOf = Callable[[int, list[bytes]], Awaitable[Moment]]
+"""(database, keys) -> their payloads and deadlines."""
+
 REFUSED_CODE = "E204"
 _KEYS_AT_ONCE = 64
+_BYTES_AT_ONCE = 4 << 20
+"""Payload bytes of keys whose values are taken apart together: as Python objects they are several times larger."""
 
 
 class Rebuild:
@@ -33,6 +47,8 @@ class Rebuild:
         tally: Tally,
         *,
         replace: bool,
+        landmarks: Landmarks,
+        source_dumps: DumpsOf,
     ) -> None:
         self._source = source
         self._target = target
@@ -41,26 +57,42 @@ class Rebuild:
         self._written = written
         self._tally = tally
         self._replace = replace
+        self._landmarks = landmarks
+        self._source_dumps = source_dumps
 
     async def write(self, link: Link, delivery: Delivery) -> str:
         """Write what stands in `delivery.refused`; returns a refusal that holds for now ("OOM ..."), else ""."""
         self._reject_parts(delivery)
         while delivery.refused:
-            some = [landing for landing, _ in delivery.refused[:_KEYS_AT_ONCE]]
+            some = _few(delivery)
             values = await self._source_values(some[0].record.db, [landing.record.key for landing in some])
+            moved = await self._moved(some)
             items = self._items(some, values)
             delivery.refused[: len(some)] = [(landing, "") for landing, _ in items]
-            outcomes = await write_values(
-                link,
-                [item for _, item in items],
-                replace=self._replace,
-                stream_counters=self._target.features.pexpiretime,  # both came with 7.0
-            )
+            try:
+                outcomes = await write_values(
+                    link,
+                    [item for _, item in items],
+                    replace=self._replace or some[0].name in delivery.ours,
+                    stream_counters=self._target.features.pexpiretime,  # both came with 7.0
+                )
+            except BaseException:
+                delivery.lost = True
+                raise
             del delivery.refused[: len(items)]
-            held = self._settle(delivery, items, outcomes)
+            held = self._settle(delivery, items, outcomes, moved)
             if held:
                 return held
         return ""
+
+    async def _moved(self, landings: list[Landing]) -> set[bytes]:
+        """Names whose payload or deadline is no longer what was read."""
+        now = await self._source_dumps(landings[0].record.db, [landing.record.key for landing in landings])
+        return {
+            landing.name
+            for landing, dump, deadline in zip(landings, now.payloads, now.deadlines, strict=True)
+            if (dump, deadline) != (landing.record.dump, landing.record.expire_at_ms)
+        }
 
     def _reject_parts(self, delivery: Delivery) -> None:
         """Reject by name what type commands would bring over without some of its parts."""
@@ -91,20 +123,49 @@ class Rebuild:
                 items.append((newer, LogicalItem(newer.name, found.value, newer.expire_at_ms)))
         return items
 
-    def _settle(self, delivery: Delivery, items: list[tuple[Landing, LogicalItem]], outcomes: list[str]) -> str:
+    def _settle(
+        self, delivery: Delivery, items: list[tuple[Landing, LogicalItem]], outcomes: list[str], moved: set[bytes]
+    ) -> str:
+        written = [landing for (landing, _), outcome in zip(items, outcomes, strict=True) if outcome == WRITTEN]
+        self._settle_written(delivery, written, moved)
         held = ""
         for (landing, _), outcome in zip(items, outcomes, strict=True):
-            if outcome == WRITTEN:
-                self._written.note(delivery.db, [landing.name], [landing.record.dump])
-                self._tally.settle("written")
-            elif outcome == BUSY:
+            if outcome == BUSY:
                 delivery.busy.append(landing)
-            elif classify(outcome) in (ReplyClass.FULL, ReplyClass.WAIT):
-                held = outcome
-                delivery.refused.append((landing, outcome))
-            else:
-                self._reject(landing, outcome)
+            elif outcome != WRITTEN:
+                held = self._place(delivery, landing, outcome) or held
         return held
+
+    def _settle_written(self, delivery: Delivery, landings: list[Landing], moved: set[bytes]) -> None:
+        for landing in landings:
+            record = landing.record
+            stands = b"" if landing.name in moved else record.dump
+            self._written.note(delivery.db, [landing.name], [stands], [record.expire_at_ms])
+            self._tally.settle("repeated" if landing.name in delivery.ours else "written")
+            self._tally.bytes_written += len(record.dump)
+        if landings:
+            self._landmarks.note(delivery.db, landings)
+
+    def _place(self, delivery: Delivery, landing: Landing, refusal: str) -> str:
+        if failure := ends_run(refusal, self._target.where):
+            raise failure
+        if classify(refusal) in (ReplyClass.FULL, ReplyClass.WAIT):
+            delivery.refused.append((landing, refusal))
+            return refusal
+        self._reject(landing, refusal)
+        return ""
 
     def _reject(self, landing: Landing, cause: str) -> None:
         self._tally.reject(landing.record.db, landing.record.key, REFUSED_CODE, cause)
+
+
+def _few(delivery: Delivery) -> list[Landing]:
+    """The first refused landings: not too many, not too large together, all or none of them to be written over."""
+    landings = [landing for landing, _ in delivery.refused[:_KEYS_AT_ONCE]]
+    sizes = accumulate(len(landing.record.dump) for landing in landings)
+    over = landings[0].name in delivery.ours
+    fits = [
+        size <= _BYTES_AT_ONCE and (landing.name in delivery.ours) == over
+        for landing, size in zip(landings, sizes, strict=True)
+    ]
+    return landings[: max(1, fits.index(False) if False in fits else len(fits))]

@@ -1,7 +1,7 @@
 """One live server: dials links to it, knows who answered first, and asks again after every loss.
 
-    open -> link ... (lost) -> redial: backoff -> dial -> who answers? -> the same process: a new link
-                                                                     -> another: ReplacedError, nothing is sent
+open -> link ... (lost) -> redial: backoff -> dial -> who answers? -> the same process: a new link
+                                                                 -> another: ReplacedError, nothing is sent
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ class Server:
         return await self._patiently(ask)
 
     async def _adopt_loaded(self) -> None:
-        async with self.link() as link:
-            if await probe.is_loading(link):
+        async with self.link(db=0) as link:
+            if await probe.is_loading(link) or (await probe.identify(link)).syncing:
                 raise LinkError("LOADING: the server is loading its data", where=self.where)
         await self.adopt()
 

@@ -12,17 +12,16 @@ Rule 2: keys that are not ours never change unless the policy is `replace`.
 
 from __future__ import annotations
 
-from collections import deque
-
 from transfer.codec import resp
 from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import Folding
-from transfer.endpoint.redis.landing import Approach, Delivery, Landing
+from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_run
+from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.links import Links
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.rebuild import REFUSED_CODE, Rebuild
 from transfer.endpoint.redis.server import Server
-from transfer.model.errors import IncompatibleError, LinkError, ReadOnlyTargetError
+from transfer.model.errors import LinkError
 from transfer.model.ports import KeyLedger
 from transfer.model.record import Batch
 from transfer.model.tally import Tally
@@ -30,15 +29,12 @@ from transfer.wire.link import ErrorReply, Link, Reply
 from transfer.wire.replies import ReplyClass, classify
 
 _JOINED_BYTES = 1 << 20
-_RECENT_KEYS = 100
+_MOST_ROUNDS = 200
+"""Attempts, waits not counted, after which a key that comes and goes at the target is given up."""
 
 
 class RedisSink:
-    """Writes batches to one server. Several tasks may call `write` at once.
-
-    Attributes:
-        recent: (db, name) of keys acknowledged last, to recognise the target by after a replacement.
-    """
+    """Writes batches to one server. Several tasks may call `write` at once."""
 
     def __init__(
         self,
@@ -54,6 +50,7 @@ class RedisSink:
         tally: Tally,
         writing: str,
         patience: Patience,
+        landmarks: Landmarks,
         cap_bytes: int = 64 << 20,
     ) -> None:
         self._source = source
@@ -68,7 +65,7 @@ class RedisSink:
         self._tally = tally
         self._writing = writing
         self._patience = patience
-        self.recent: deque[tuple[int, bytes]] = deque(maxlen=_RECENT_KEYS)
+        self._landmarks = landmarks
 
     async def write(self, batch: Batch) -> None:
         """As `Sink.write`; all records of a batch come from one logical database."""
@@ -82,89 +79,115 @@ class RedisSink:
         if self._writing == "logical":
             delivery.refused = [(landing, "written by type commands") for landing in landings]
             delivery.fresh = []
-        while delivery.open:
-            await self._advance(delivery)
+        try:
+            while delivery.open:
+                await self._advance(delivery)
+        except BaseException:
+            if delivery.lost:
+                self._conflicts.doubt(delivery)
+            raise
 
     async def _advance(self, delivery: Delivery) -> None:
         """One attempt on one link; what could not be decided stays in *delivery*."""
-        held = ""
+        open_before, held = delivery.open, ""
         try:
             async with self._links.lease(delivery.db) as link:
                 if delivery.fresh:
                     held = await self._restore(link, delivery)
                 if delivery.busy and not held:
-                    await self._conflicts.resolve(link, delivery)
+                    await self._conflicts.resolve(delivery)
                 if delivery.refused and not held:
                     held = await self._rebuild.write(link, delivery)
         except LinkError as error:
             if not error.retryable:
                 raise
-            delivery.lost = True
             await self._patience.broken(error)
             return
         if held:
+            if delivery.open < open_before:
+                self._patience.advanced()
             await self._patience.held(held)
         else:
             self._patience.progressed()
+            self._count_round(delivery)
+
+    def _count_round(self, delivery: Delivery) -> None:
+        delivery.rounds += 1
+        if delivery.rounds > _MOST_ROUNDS:
+            for landing in (*delivery.fresh, *delivery.busy, *(landing for landing, _ in delivery.refused)):
+                self._reject(landing, "this name kept coming and going at the target while it was to be written")
+            delivery.fresh, delivery.busy, delivery.refused = [], [], []
 
     async def _restore(self, link: Link, delivery: Delivery) -> str:
         """Send all fresh landings; returns a refusal that holds for now ("OOM ..."), else ""."""
         fresh, replace = delivery.fresh, self._policy.replace
-        answers = await _send(link, fresh, replace=replace)
+        try:
+            answers = await _send(link, fresh, replace=replace, ours=delivery.ours)
+        except BaseException:
+            delivery.lost = True
+            raise
         if answers is None:
-            self._settle_written(delivery.db, fresh)
             delivery.fresh = []
+            self._settle_written(delivery, fresh)
             return ""
         return self._sort(delivery, answers)
 
-    def _settle_written(self, db: int, landings: list[Landing]) -> None:
+    def _settle_written(self, delivery: Delivery, landings: list[Landing]) -> None:
         if not landings:
             return
-        dumps = [landing.record.dump for landing in landings]
-        self._written.note(db, [landing.name for landing in landings], dumps)
-        self._tally.settle("written", len(landings))
+        db, dumps = delivery.db, [landing.record.dump for landing in landings]
+        deadlines = [landing.record.expire_at_ms for landing in landings]
+        self._written.note(db, [landing.name for landing in landings], dumps, deadlines)
+        over = sum(landing.name in delivery.ours for landing in landings) if delivery.ours else 0
+        self._tally.settle("written", len(landings) - over)
+        self._tally.settle("repeated", over)
         self._tally.bytes_written += sum(map(len, dumps))
-        self.recent.append((db, landings[-1].name))
+        self._landmarks.note(db, landings)
 
     def _sort(self, delivery: Delivery, answers: list[Reply]) -> str:
         """Put every landing where its answer belongs."""
-        held, again = "", []
+        held = ""
         written: list[Landing] = []
-        for landing, answer in zip(delivery.fresh, answers, strict=True):
-            if not isinstance(answer, ErrorReply):
-                written.append(landing)
-                continue
-            text = str(answer)
-            kind = classify(text)
-            if kind is ReplyClass.BUSY_KEY:
-                delivery.busy.append(landing)
-            elif kind is ReplyClass.PAYLOAD and self._writing != "raw":
-                delivery.refused.append((landing, text))
-            elif kind in (ReplyClass.FULL, ReplyClass.WAIT):
-                held = text
-                again.append(landing)
-            else:
-                self._refuse(landing, kind, text)
-        delivery.fresh = again
-        self._settle_written(delivery.db, written)
+        fresh, delivery.fresh = delivery.fresh, []
+        try:
+            for landing, answer in zip(fresh, answers, strict=True):
+                if not isinstance(answer, ErrorReply):
+                    written.append(landing)
+                else:
+                    held = self._place(delivery, landing, str(answer)) or held
+        finally:  # also when the run ends here: what was written is said
+            self._settle_written(delivery, written)
         return held
 
-    def _refuse(self, landing: Landing, kind: ReplyClass, text: str) -> None:
-        if kind is ReplyClass.READ_ONLY:
-            raise ReadOnlyTargetError(f"the target became a replica: {text}", where=self._target.where)
-        if kind is ReplyClass.REDIRECT:
-            raise IncompatibleError(f"a cluster node that does not serve this slot: {text}", where=self._target.where)
-        self._tally.reject(landing.record.db, landing.record.key, REFUSED_CODE, text)
+    def _place(self, delivery: Delivery, landing: Landing, refusal: str) -> str:
+        """Put one landing where its refusal belongs; returns *refusal* if it holds for now only."""
+        if failure := ends_run(refusal, self._target.where):
+            raise failure
+        kind = classify(refusal)
+        if kind is ReplyClass.BUSY_KEY:
+            delivery.busy.append(landing)
+        elif kind is ReplyClass.PAYLOAD and self._writing != "raw":
+            delivery.refused.append((landing, refusal))
+        elif kind in (ReplyClass.FULL, ReplyClass.WAIT):
+            delivery.fresh.append(landing)
+            return refusal
+        else:
+            self._reject(landing, refusal)
+        return ""
+
+    def _reject(self, landing: Landing, cause: str) -> None:
+        self._tally.reject(landing.record.db, landing.record.key, REFUSED_CODE, cause)
 
     async def close(self) -> None:
         await self._links.close()
 
 
-async def _send(link: Link, landings: list[Landing], *, replace: bool) -> list[Reply] | None:
-    """One request for all; None says that all were OK. Large payloads are passed on without being joined."""
+async def _send(link: Link, landings: list[Landing], *, replace: bool, ours: set[bytes]) -> list[Reply] | None:
+    """One request for all, None if all were written; large payloads are not joined but passed on in pieces."""
     restore = resp.restore
     commands = [
-        restore(landing.name, landing.record.dump, landing.expire_at_ms, replace=replace) for landing in landings
+        restore(landing.name, landing.record.dump, landing.expire_at_ms, replace=replace or landing.name in ours)
+        for landing in landings
     ]
     small = sum(map(len, commands)) <= _JOINED_BYTES
     return await link.ask_acknowledged([b"".join(commands)] if small else commands, len(commands))

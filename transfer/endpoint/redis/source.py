@@ -20,17 +20,20 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from transfer.codec import resp
 from transfer.endpoint.redis.keyfile import key_pages
 from transfer.endpoint.redis.links import Links
+from transfer.endpoint.redis.passing import refuse_passing
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.reading import UNREAD_BYTES, Moment, MomentReader, prepare
 from transfer.endpoint.redis.scanning import Page, Scanner
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.sizes import Care, PayloadSizes
-from transfer.model.errors import LinkError
+from transfer.endpoint.redis.underway import Underway
+from transfer.model.errors import LinkError, PermissionDeniedError
 from transfer.model.ports import Budget, ReadListener
 from transfer.model.record import Batch, Position, Record
 from transfer.model.selection import Selection
 from transfer.model.tally import Tally
 from transfer.model.units import show_bytes
+from transfer.wire.link import ErrorReply
 
 Emit = Callable[[Batch], Awaitable[None]]
 
@@ -58,7 +61,9 @@ class RedisSource:
 
     Args:
         on_read: told (names, monotonic time before the read was sent), so that writes seen earlier are settled.
-        stop: when set, no further page is asked for: what was read is still emitted.
+        stop: when set, nothing further is asked for: what was read is still emitted.
+
+    `acknowledged` is to be told of every batch that was written.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class RedisSource:
         self._sizes: defaultdict[int, PayloadSizes] = defaultdict(PayloadSizes)
         self._scanner: Scanner | None = None
         self._done: set[int] = set()
+        self._underway = Underway()
 
     async def read(self, emit: Emit, after: Mapping[str, Position]) -> None:
         """As `Source.read`; positions in *after* are not used yet: every database is read from its start."""
@@ -119,16 +125,25 @@ class RedisSource:
         )
         return self._scanner.pages()
 
+    def acknowledged(self, batch: Batch) -> None:
+        """*batch* has arrived: its keys may be read again."""
+        if batch.records:
+            self._underway.leave(batch.records[0].db, [record.key for record in batch.records])
+
     async def _read_pages(self, db: int, pages: MemoryObjectReceiveStream[Page], emit: Emit) -> None:
         async with pages:
             async for page in pages:
-                names = self._selection.names(page.names)
-                if names:
-                    await self._read_names(db, names, page, emit)
+                selected = self._selection.names(page.names)
+                if not selected or self._stop.is_set():
+                    continue
+                names = self._underway.enter(db, selected)
+                if len(names) < len(selected) and not self._asks_types:
+                    self._tally.settle("repeated", len(selected) - len(names))
+                await self._read_names(db, names, page, emit)
 
     async def _read_names(self, db: int, names: list[bytes], page: Page, emit: Emit) -> None:
         """Read *names* portion by portion; a portion that broke off is read again."""
-        while names:
+        while names and not self._stop.is_set():
             held = 0
             try:
                 async with self._links.lease(db) as link:
@@ -136,7 +151,7 @@ class RedisSource:
                         link, self._server.features, self._sizes[db], limit_bytes=self._options.limit_bytes
                     )
                     if self._asks_types:
-                        names = await self._of_types(reader, names)
+                        names = await self._of_types(reader, db, names)
                     for portion in await reader.portions(names):
                         held = self._expected_bytes(db, portion)
                         await self._budget.acquire(held)
@@ -145,6 +160,8 @@ class RedisSource:
                         held = 0
                         names = names[len(portion) :]
                         await emit(batch)
+                        if self._stop.is_set():
+                            return
                 self._patience.progressed()
             except LinkError as error:
                 self._budget.release(held)
@@ -156,10 +173,15 @@ class RedisSource:
     def _asks_types(self) -> bool:
         return len(self._selection.types) > 1 or bool(self._selection.types and self._options.keys_from)
 
-    async def _of_types(self, reader: MomentReader, names: list[bytes]) -> list[bytes]:
+    async def _of_types(self, reader: MomentReader, db: int, names: list[bytes]) -> list[bytes]:
         wanted = {kind.encode() for kind in self._selection.types}
         kinds = await reader.link.ask(resp.each(b"TYPE", names), len(names))
-        return [name for name, kind in zip(names, kinds, strict=True) if kind in wanted]
+        if errors := [str(kind) for kind in kinds if isinstance(kind, ErrorReply)]:
+            await refuse_passing(reader.link, errors)
+            raise PermissionDeniedError(f"the server refused TYPE: {errors[0]}", where=self._server.where)
+        chosen = [name for name, kind in zip(names, kinds, strict=True) if kind in wanted]
+        self._underway.leave(db, list(set(names).difference(chosen)))
+        return chosen
 
     def _expected_bytes(self, db: int, portion: list[bytes]) -> int:
         """What a portion may hold until it is acknowledged; a key asked for alone may be as large as allowed."""
@@ -185,6 +207,9 @@ class RedisSource:
             for key, dump, deadline in zip(keys, moment.payloads, moment.deadlines, strict=True)
             if dump is not None
         ]
+        if len(records) < len(keys):
+            read = {record.key for record in records}
+            self._underway.leave(db, [key for key in keys if key not in read])
         unread = moment.refused.keys() | moment.too_large.keys()
         for key in unread:
             self._reject(db, key, moment)
@@ -192,7 +217,9 @@ class RedisSource:
             self._tally.settle("gone", gone)
         if self._selection.min_ttl_ms:
             now = self._server.now_ms()
-            records = [r for r in records if self._selection.lives_long_enough(r.expire_at_ms, now)]
+            alive = [r for r in records if self._selection.lives_long_enough(r.expire_at_ms, now)]
+            self._underway.leave(db, list({r.key for r in records} - {r.key for r in alive}))
+            records = alive
         return records
 
     def _reject(self, db: int, key: bytes, moment: Moment) -> None:

@@ -1,0 +1,326 @@
+"""Servers that die, come back, or are others than before: nothing is lost, nothing is mixed, and it is said.
+
+Every case holds its seed, which says when in the run it strikes; `TRANSFER_FAULT_SEEDS` (default 2) says how many.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests import oracle
+from tests.faults import proxy
+from tests.job.copying import Place, copied
+from tests.job.filling import beside, fill, size, until
+from tests.job.watching import Watching
+from tests.servers import ask, running
+from transfer.endpoint.redis.throwaway import ThrowawayServer
+from transfer.model.endpoint import Address
+from transfer.model.errors import GaveUpError, ReadOnlyTargetError, ReplacedError
+from transfer.model.report import Report, Verdict
+
+SEEDS = range(int(os.environ.get("TRANSFER_FAULT_SEEDS", "2")))
+KEYS = 3000
+PACE = {"batch": 100, "rate_keys_per_s": 3000, "give_up_after_ms": 20_000}
+
+AT_ONCE = ("--repl-diskless-sync-delay", "0")
+"""A primary that does not wait for further replicas before it sends its data."""
+
+
+async def struck(
+    source: Place,
+    target: Place,
+    state: Path,
+    strike: Callable[[], Awaitable[None]],
+    *,
+    reached: Callable[[], bool],
+    watching: Watching | None = None,
+    **asked: object,
+) -> Report:
+    """A copy, with *strike* as soon as *reached* holds."""
+
+    async def meanwhile() -> None:
+        await until(reached)
+        await strike()
+
+    return await beside(lambda: copied(source, target, state, watching, **{**PACE, **asked}), meanwhile)  # type: ignore[no-any-return]
+
+
+def some_keys_at(target: ThrowawayServer | Address, seed: int) -> Callable[[], bool]:
+    """Whether the target holds as many keys as *seed* says, a tenth to two thirds of all."""
+    address = target.address if isinstance(target, ThrowawayServer) else target
+    wanted = random.Random(seed).randrange(KEYS // 10, KEYS * 2 // 3)
+    return lambda: size(address) >= wanted
+
+
+def assert_named(report: Report, side: str) -> None:
+    assert report.restarts >= 1
+    assert any(f"the {side} was replaced by another process" in note for note in report.notes), report.notes
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_source_restarted_from_its_save_loses_nothing(seed: int, tmp_path: Path) -> None:
+    """Its hash seed is another, so old cursors would skip keys: everything is read again."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS, seed)
+        await ask(source, "SAVE")
+
+        async def strike() -> None:
+            await source.kill()
+            await source.restart()
+
+        report = await struck(source, target, tmp_path, strike, reached=some_keys_at(target, seed))
+
+        assert_named(report, "source")
+        assert (report.exit, report.verified, report.keys.conflicts) == (0, True, 0)
+        assert report.keys.written <= KEYS < report.keys.read
+        oracle.assert_same(source.address, target.address)
+
+
+async def test_a_source_restarted_empty_is_not_called_a_success(tmp_path: Path) -> None:
+    """What had been copied is not at the source any more: it changed, exit 7, and the restart is named."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+
+        async def strike() -> None:
+            await source.kill()
+            await source.restart()
+
+        watching = Watching(consents=True)
+        report = await struck(source, target, tmp_path, strike, reached=some_keys_at(target, 1), watching=watching)
+
+        assert_named(report, "source")
+        assert report.exit == 7
+        assert report.verify is not None
+        assert report.verify.changed == size(target.address) > 0
+
+
+async def test_a_source_address_that_leads_to_a_stranger_is_left(tmp_path: Path) -> None:
+    """Keys of another server are never mixed into the copy: exit 4."""
+    async with running() as source, running() as stranger, running() as target:
+        fill(source.address, KEYS)
+        await ask(stranger, "SET", "strange", "1")
+        async with proxy(source.address) as faulty:
+
+            async def strike() -> None:
+                faulty.switch(stranger.address)
+
+            with pytest.raises(ReplacedError, match="another server answers at the source") as failed:
+                await struck(faulty.address, target, tmp_path, strike, reached=some_keys_at(target, 1))
+
+        assert failed.value.exit_code == 4
+        assert await ask(target, "EXISTS", "strange") == 0
+
+
+@pytest.mark.parametrize("form", ["auto", "logical"])
+async def test_a_target_address_that_leads_to_a_stranger_is_left(form: str, tmp_path: Path) -> None:
+    """A server that holds other keys and none of ours: nothing is written to it, exit 4."""
+    async with running() as source, running() as stranger, running() as target:
+        fill(source.address, KEYS)
+        await ask(stranger, "SET", "strange", "1", db=3)
+        async with proxy(target.address) as faulty:
+
+            async def strike() -> None:
+                faulty.switch(stranger.address)
+
+            with pytest.raises(ReplacedError, match="another server answers at the target") as failed:
+                await struck(source, faulty.address, tmp_path, strike, reached=some_keys_at(target, 1), format=form)
+
+        assert failed.value.exit_code == 4
+        assert size(stranger.address) == 0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_target_that_lost_everything_gets_everything_again(seed: int, tmp_path: Path) -> None:
+    """kill -9 without persistence: what was acknowledged is gone, and is written again."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS, seed)
+
+        async def strike() -> None:
+            await target.kill()
+            await target.restart()
+
+        report = await struck(source, target, tmp_path, strike, reached=some_keys_at(target, seed))
+
+        assert_named(report, "target")
+        assert (report.exit, report.verified) == (0, True)
+        assert report.keys.written == KEYS
+        oracle.assert_same(source.address, target.address)
+
+
+@pytest.mark.parametrize("before", [0, 100], ids=["empty before", "with keys of its own"])
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_target_restored_from_an_older_save_is_completed(seed: int, before: int, tmp_path: Path) -> None:
+    """It holds the first keys of the copy and not the last ones: it is recognised, and nothing is missing."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS, seed)
+        if before:
+            await ask(target, "DEBUG", "POPULATE", before, "own")
+        saved: list[bool] = []
+
+        def reached() -> bool:
+            if not saved and size(target.address) > before + 100:
+                with oracle.client(target.address) as client:
+                    saved.append(client.save())
+            return some_keys_at(target, seed)()
+
+        async def strike() -> None:
+            await target.kill()
+            await target.restart()
+
+        report = await struck(source, target, tmp_path, strike, reached=reached)
+
+        assert_named(report, "target")
+        assert (report.exit, report.verified) == (0, True)
+        assert size(target.address) == KEYS + before
+        with oracle.client(target.address) as client:
+            own = list(client.scan_iter("own:*", count=1000))
+            assert len(own) == before
+            client.delete("none", *own)
+        oracle.assert_same(source.address, target.address)
+
+
+@pytest.mark.parametrize("writes", [False, True], ids=["a quiet source", "a source that is written"])
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_target_restored_from_its_log_is_completed(seed: int, writes: bool, tmp_path: Path) -> None:
+    """appendfsync everysec: replies were lost, keys had arrived; a newer value replaces ours and is no conflict."""
+    log = ("--appendonly", "yes", "--appendfsync", "everysec")
+    async with running() as source, running("valkey-9.1", *log) as target:
+        fill(source.address, KEYS, seed)
+
+        async def strike() -> None:
+            await target.kill()
+            if writes:
+                with oracle.client(source.address) as client, client.pipeline(transaction=False) as pipe:
+                    for number in range(0, KEYS, 10):
+                        pipe.set(b"k%d" % number, b"newer")
+                    pipe.execute()
+            await target.restart()
+
+        report = await struck(source, target, tmp_path, strike, reached=some_keys_at(target, seed))
+
+        assert_named(report, "target")
+        assert (report.exit, report.verified, report.keys.conflicts) == (0, True, 0)
+        oracle.assert_same(source.address, target.address)
+
+
+async def test_a_promoted_replica_of_the_target_is_gone_on_with(tmp_path: Path) -> None:
+    """Another process with the same history: everything is checked again, nothing is lost."""
+    async with running() as source, running("valkey-9.1", *AT_ONCE) as target, running() as replica:
+        fill(source.address, KEYS)
+        await ask(replica, "REPLICAOF", target.address.host, target.address.port)
+        await until(lambda: follows(replica))
+        async with proxy(target.address) as faulty:
+
+            async def strike() -> None:
+                await ask(replica, "REPLICAOF", "NO", "ONE")
+                await target.kill()
+                faulty.switch(replica.address)
+
+            report = await struck(source, faulty.address, tmp_path, strike, reached=some_keys_at(replica, 1))
+
+        assert_named(report, "target")
+        assert "the same data's history" in report.notes[0]
+        assert (report.exit, report.verified) == (0, True)
+        oracle.assert_same(source.address, replica.address)
+
+
+@pytest.mark.parametrize("form", ["auto", "logical"])
+async def test_a_target_that_becomes_a_replica_ends_the_run(form: str, tmp_path: Path) -> None:
+    """READONLY is no refusal of one key: exit 4, and no key is listed as rejected."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        watching = Watching(consents=True)
+
+        async def strike() -> None:
+            await ask(target, "REPLICAOF", "127.0.0.1", 1)
+
+        with pytest.raises(ReadOnlyTargetError) as failed:
+            await struck(
+                source, target, tmp_path, strike, reached=some_keys_at(target, 1), watching=watching, format=form
+            )
+
+        assert failed.value.exit_code == 4
+        assert watching.report is not None
+        assert watching.rejects == []
+        assert watching.report.keys.written == size(target.address)
+
+
+async def test_a_target_that_never_comes_back_ends_the_run(tmp_path: Path) -> None:
+    """Exit 4 after --give-up-after, not later."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+
+        with pytest.raises(GaveUpError) as failed:
+            await struck(source, target, tmp_path, target.kill, reached=some_keys_at(target, 1), give_up_after_ms=1500)
+
+        assert failed.value.exit_code == 4
+
+
+@pytest.mark.parametrize("command", ["FLUSHALL", "FLUSHDB"])
+async def test_a_source_that_is_flushed_is_told_as_changed(command: str, tmp_path: Path) -> None:
+    """What had been copied was deleted at the source meanwhile: exit 7."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        watching = Watching(consents=True)
+
+        async def strike() -> None:
+            await ask(source, command)
+
+        report = await struck(source, target, tmp_path, strike, reached=some_keys_at(target, 1), watching=watching)
+
+        assert report.exit == 7
+        assert {finding.verdict for finding in watching.findings} == {Verdict.CHANGED}
+        assert len(watching.findings) == size(target.address)
+
+
+async def test_a_target_that_is_flushed_is_told_as_missing(tmp_path: Path) -> None:
+    """The source did not cause it: exit 6, every lost key is named."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        watching = Watching(consents=True)
+
+        async def strike() -> None:
+            await ask(target, "FLUSHALL")
+
+        report = await struck(source, target, tmp_path, strike, reached=some_keys_at(target, 1), watching=watching)
+
+        assert report.exit == 6
+        assert {finding.verdict for finding in watching.findings} == {Verdict.MISSING}
+        assert len(watching.findings) == KEYS - size(target.address) > 0
+
+
+@pytest.mark.parametrize("delay", [0, 400], ids=["at once", "while it loads"])
+async def test_a_replica_source_that_takes_over_other_data_is_read_again(delay: int, tmp_path: Path) -> None:
+    """A full resync empties the keyspace under the scan and keeps our links: noticed, and read from the start."""
+    primary = running("valkey-9.1", *AT_ONCE), running("valkey-9.1", *AT_ONCE)
+    async with primary[0] as first, primary[1] as other, running() as source, running() as target:
+        fill(first.address, KEYS, 1)
+        fill(other.address, KEYS, 2)
+        await ask(source, "CONFIG", "SET", "key-load-delay", delay)
+        await ask(source, "REPLICAOF", first.address.host, first.address.port)
+        await until(lambda: follows(source))
+
+        async def strike() -> None:
+            await ask(source, "REPLICAOF", other.address.host, other.address.port)
+
+        half = some_keys_at(target, 1)
+        report = await struck(source, target, tmp_path, strike, reached=half, batch=50, rate_keys_per_s=1500)
+
+        assert report.restarts >= 1
+        assert (report.exit, report.verified, report.keys.conflicts) == (0, True, 0)
+        oracle.assert_same(other.address, target.address)
+
+
+def follows(replica: ThrowawayServer) -> bool:
+    """Whether it holds what its primary holds."""
+    with oracle.client(replica.address) as client:
+        try:
+            return client.info("replication")["master_link_status"] == "up"
+        except redis.RedisError:  # it loads what it got
+            return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -207,6 +208,19 @@ async def test_a_target_that_stays_full_ends_the_run(tmp_path: Path) -> None:
         assert watching.report.keys.written == size(target.address)
 
 
+async def test_a_huge_foreign_value_is_a_conflict_like_any_other(tmp_path: Path) -> None:
+    """It is not taken to be looked at, and it does not end the run."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        await ask(target, "SETRANGE", "k0", 100 << 20, "x")
+        await ask(target, "SETRANGE", "k1", 10 << 20, "x")
+
+        report = await copied(source, target, tmp_path, on_conflict="fail", max_memory_bytes=64 << 20)
+
+        assert (report.keys.conflicts, report.keys.written, report.exit) == (2, KEYS - 2, 3)
+        assert await ask(target, "STRLEN", "k0") == (100 << 20) + 1
+
+
 async def _make_busy(server: ThrowawayServer) -> None:
     """A script that runs until it is killed; the server answers BUSY meanwhile."""
     await ask(server, "CONFIG", "SET", "busy-reply-threshold", 10)
@@ -230,9 +244,21 @@ def _says_busy(server: ThrowawayServer) -> bool:
     return False
 
 
-@pytest.mark.parametrize("form", ["auto", "logical"])
-@pytest.mark.parametrize("side", ["source", "target"])
-async def test_a_server_busy_with_a_script_is_waited_for(side: str, form: str, tmp_path: Path) -> None:
+ALL_TYPES = ("string", "hash", "list", "set", "zset")
+
+
+@pytest.mark.parametrize(
+    ("side", "asked"),
+    [
+        ("source", {}),
+        ("source", {"types": ALL_TYPES}),
+        ("source", {"format": "logical"}),
+        ("target", {}),
+        ("target", {"format": "logical"}),
+    ],
+    ids=["source", "source by types", "source by values", "target", "target by values"],
+)
+async def test_a_server_busy_with_a_script_is_waited_for(side: str, asked: dict[str, Any], tmp_path: Path) -> None:
     """BUSY is no answer about a key: nothing is rejected, nothing left out."""
     async with running() as source, running() as target:
         fill(source.address, 3000)
@@ -242,7 +268,7 @@ async def test_a_server_busy_with_a_script_is_waited_for(side: str, form: str, t
             await _make_busy(source if side == "source" else target)
 
         report = await beside(
-            lambda: copied(source, target, tmp_path, batch=100, rate_keys_per_s=3000, format=form), disturb
+            lambda: copied(source, target, tmp_path, batch=100, rate_keys_per_s=3000, **asked), disturb
         )
 
         assert_whole(report, 3000)

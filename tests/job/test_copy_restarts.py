@@ -209,6 +209,40 @@ async def test_a_target_restored_from_its_log_is_completed(seed: int, writes: bo
         oracle.assert_same(source.address, target.address)
 
 
+async def test_what_was_rejected_or_in_conflict_is_told_once(tmp_path: Path) -> None:
+    """A run that begins anew meets the same refusals and conflicts again; they are the same keys."""
+    async with running("redis-8.2") as source, running("redis-7.0") as target:
+        fill(source.address, KEYS)
+        for number in range(30):
+            await ask(source, "HSET", f"timed{number}", "f", "v")
+            await ask(source, "HEXPIRE", f"timed{number}", 9999, "FIELDS", 1, "f")
+            await ask(target, "SET", f"k{number}", "theirs")
+        await ask(target, "SAVE")
+        watching = Watching(consents=True)
+
+        async def strike() -> None:
+            await target.kill()
+            await target.restart()
+
+        report = await struck(
+            source,
+            target,
+            tmp_path,
+            strike,
+            reached=lambda: len(watching.rejects) > 30,
+            watching=watching,
+            on_conflict="fail",
+            max_rejects="40",
+        )
+
+        assert_named(report, "target")
+        assert (report.keys.rejected, report.keys.conflicts, report.exit) == (30, 30, 3)
+        assert len(watching.rejects) == len(report.rejects) == 60
+        assert report.verify is not None
+        assert report.verify.differences() == 0
+        assert report.keys.written == KEYS - 30
+
+
 async def test_a_promoted_replica_of_the_target_is_gone_on_with(tmp_path: Path) -> None:
     """Another process with the same history: everything is checked again, nothing is lost."""
     async with running() as source, running("valkey-9.1", *AT_ONCE) as target, running() as replica:

@@ -1,6 +1,6 @@
 """A source that is written while it is copied: never a mixture, and what changed is told from what went wrong.
 
-Every test holds its seed; `TRANSFER_TOGGLE_SEEDS` (default 3; the full count is 20) says how many toggling runs
+Every test holds its seed; `TRANSFER_TOGGLE_SEEDS` (default 2; the full count is 20) says how many toggling runs
 of 20,000 keys are made.
 """
 
@@ -25,7 +25,7 @@ from transfer.endpoint.redis.throwaway import ThrowawayServer
 from transfer.model.endpoint import Address, Secret
 from transfer.model.report import Verdict
 
-TOGGLE_SEEDS = int(os.environ.get("TRANSFER_TOGGLE_SEEDS", "3"))
+TOGGLE_SEEDS = int(os.environ.get("TRANSFER_TOGGLE_SEEDS", "2"))
 Write = Callable[[Pipeline, random.Random], None]
 
 
@@ -74,14 +74,22 @@ async def test_a_value_arrives_with_its_own_deadline_and_no_other(seed: int, ver
         watching = Watching(consents=True)
         with writing(source, _toggle, seed) as sent:
             report = await copied(
-                source, target, tmp_path, watching, rate_keys_per_s=20_000, format=form, allow=frozenset({"busy-target"})
+                source,
+                target,
+                tmp_path,
+                watching,
+                rate_keys_per_s=20_000,
+                format=form,
+                allow=frozenset({"busy-target"}),
             )
             assert sent[0] > 100
 
         there = strings(target.address)
         assert len(there) == 20_000
         assert {(value, deadline > 0) for value, deadline in there.values()} == {(b"A", True), (b"B", False)}
-        assert {finding.verdict for finding in watching.findings} <= {Verdict.CHANGED}, [f for f in watching.findings if f.verdict != "CHANGED"][:5]
+        assert {finding.verdict for finding in watching.findings} <= {Verdict.CHANGED}, [
+            f for f in watching.findings if f.verdict != "CHANGED"
+        ][:5]
         assert report.exit in (0, 7)
         assert report.keys.conflicts == report.keys.rejected == 0
 

@@ -49,9 +49,27 @@ def restore(key: bytes, dump: bytes, expire_at_ms: int, *, replace: bool) -> byt
 _FOREVER = b"*4\r\n$7\r\nRESTORE\r\n$%d\r\n%b\r\n$1\r\n0\r\n$%d\r\n%b\r\n"
 _FOREVER_REPLACE = b"*5\r\n$7\r\nRESTORE\r\n$%d\r\n%b\r\n$1\r\n0\r\n$%d\r\n%b\r\n$7\r\nREPLACE\r\n"
 _DEADLINE = b"*5\r\n$7\r\nRESTORE\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$6\r\nABSTTL\r\n"
-_DEADLINE_REPLACE = (
-    b"*6\r\n$7\r\nRESTORE\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$6\r\nABSTTL\r\n$7\r\nREPLACE\r\n"
-)
+_DEADLINE_REPLACE = b"*6\r\n$7\r\nRESTORE\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$6\r\nABSTTL\r\n$7\r\nREPLACE\r\n"
+
+
+def restore_parts(key: bytes, dump: bytes, expire_at_ms: int, *, replace: bool) -> tuple[bytes, bytes, bytes]:
+    """`restore` in three pieces, the payload itself among them: a large one is not copied."""
+    head, tail = restore(key, b"", expire_at_ms, replace=replace).rsplit(b"$0\r\n\r\n", 1)
+    return b"%b$%d\r\n" % (head, len(dump)), dump, b"\r\n" + tail
+
+
+def joined(parts: Iterable[bytes], most_bytes: int) -> list[bytes]:
+    """Small *parts* put together, up to *most_bytes*, so that a send is worth it; larger ones stay as they are."""
+    out: list[bytes] = []
+    small: list[bytes] = []
+    size = 0
+    for part in parts:
+        if size + len(part) > most_bytes:
+            out.append(b"".join(small))
+            small, size = [], 0
+        small.append(part)
+        size += len(part)
+    return [part for part in (*out, b"".join(small)) if part]
 
 
 def pairs(flat: Sequence[bytes]) -> list[tuple[bytes, bytes]]:

@@ -27,6 +27,7 @@ from transfer.job.store import JobStore
 from transfer.model.errors import (
     ClusterNodeError,
     EvictingTargetError,
+    GaveUpError,
     GuardError,
     ReplacedError,
     TransferError,
@@ -118,6 +119,9 @@ class _CopyRun:
                     steering.check()
                     steering.abort_on_stop()
                     await self._start_again(error, source, target)
+        except GaveUpError:
+            steering.check()  # to stop what was waiting is the end that was asked for
+            raise
         finally:
             self._report.seconds = self._report.seconds or time.monotonic() - started
             self._settle()

@@ -138,11 +138,11 @@ class Engine:
             ),
             budget=budget,
             tally=self.tally,
-            patience=self._patience(self.source),
+            patience=self._patience(self.source, stop),
             stop=stop,
             on_read=self.tracker.clean,
         )
-        sink = self._new_sink(here, there, limit_bytes)
+        sink = self._new_sink(here, there, limit_bytes, stop)
         try:
             pace = Pace(request.rate_keys_per_s, request.bwlimit_bytes_per_s, stop)
             yield Flow(
@@ -153,7 +153,7 @@ class Engine:
                 for part in (source, sink, here, there):
                     await part.close()
 
-    def _new_sink(self, here: LiveKeyspace, there: LiveKeyspace, limit_bytes: int) -> RedisSink:
+    def _new_sink(self, here: LiveKeyspace, there: LiveKeyspace, limit_bytes: int, stop: anyio.Event) -> RedisSink:
         approach = Approach(self.mapping, self.tally)
         policy = self._policy()
         conflicts = Conflicts(
@@ -176,7 +176,6 @@ class Engine:
             self.tally,
             replace=policy.replace,
             landmarks=self.landmarks,
-            source_dumps=here.dumps,
         )
         return RedisSink(
             self.source,
@@ -189,7 +188,7 @@ class Engine:
             written=self.written,
             tally=self.tally,
             writing=self._writing(),
-            patience=self._patience(self.target),
+            patience=self._patience(self.target, stop),
             landmarks=self.landmarks,
             cap_bytes=limit_bytes + (16 << 20),
         )
@@ -207,12 +206,13 @@ class Engine:
             tolerance_ms=self.request.ttl_tolerance_ms,
         )
 
-    def _patience(self, server: Server) -> Patience:
+    def _patience(self, server: Server, stop: anyio.Event) -> Patience:
         return Patience(
             self.request.give_up_after_ms / 1000,
             stop_when_full=self.request.on_full == "stop",
             where=server.where,
             on_warning=self._observer.warning,
+            stop=stop,
         )
 
     def settle_repeats(self, *, rewritten: bool) -> None:

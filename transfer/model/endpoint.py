@@ -106,3 +106,5 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     tracking: bool = False
     field_ttl: bool = False
     memory_usage: bool = False
+    transaction_keys: int = 64
+    """Keys that may share a MULTI: 1 on a cluster node, which refuses keys of different slots together."""

@@ -91,8 +91,8 @@ SameValue = Callable[[Value, Value], bool]
 class ValuesOf(Protocol):
     """Values of source keys, each read in one moment with its deadline."""
 
-    async def __call__(self, db: int, keys: list[bytes]) -> list[ReadValue]:
-        """One ReadValue per key, in order."""
+    async def __call__(self, db: int, keys: list[bytes], *, dumps: bool = False) -> list[ReadValue]:
+        """One ReadValue per key, in order; *dumps*: with the payload that stands for the value."""
 
 
 class Budget(Protocol):

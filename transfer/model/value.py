@@ -81,9 +81,11 @@ class ReadValue(msgspec.Struct, frozen=True):
     """What a key held and until when.
 
     `value` is None when the key is gone, or when `problem` says why it cannot be represented here
-    (a module type, a server that refuses to read it; `expire_at_ms` is not known then).
+    (a module type, a server that refuses to read it; `expire_at_ms` is not known then). `dump` is its
+    payload at the same moment, b"" unless it was asked for.
     """
 
     value: Value | None
     expire_at_ms: int = NO_DEADLINE
     problem: str = ""
+    dump: bytes = b""

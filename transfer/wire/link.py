@@ -23,6 +23,7 @@ from anyio.abc import ByteStream
 from transfer.model.errors import ForeignProtocolError, LinkError, OversizedReplyError, TransferError
 
 _CHUNK = 1 << 20
+_PIECE = 2 << 20
 _DEFAULT_CAP = 64 << 20
 
 _WAIT = object()
@@ -83,12 +84,22 @@ class Link:
         """Send, then collect the replies; None if their bytes were the *expected* ones."""
         with self._named_failures(patience), _Watch(patience) as watch:
             for part in parts:
-                watch.renew()
-                await self._stream.send(part)
-                self.sent_bytes += len(part)
+                await self._send(part, watch)
             if expected and await self._acknowledged(expected, watch):
                 return None
             return await self._collect(replies, watch)
+
+    async def _send(self, part: bytes, watch: _Watch) -> None:
+        """Send *part*, a large one piece by piece: the transport copies what the socket does not take at once."""
+        self.sent_bytes += len(part)
+        if len(part) <= _PIECE:
+            watch.renew()
+            await self._stream.send(part)
+            return
+        whole = memoryview(part)
+        for start in range(0, len(part), _PIECE):
+            watch.renew()
+            await self._stream.send(whole[start : start + _PIECE])  # type: ignore[arg-type]  # any buffer will do
 
     async def _collect(self, replies: int, watch: _Watch) -> list[Reply]:
         take = self._reader.gets

@@ -73,6 +73,7 @@ async def probe_features(link: Link, identity: Identity) -> Features:
         tracking=_can(hello) and _can(tracking),
         field_ttl=_can(field_ttl),
         memory_usage=_can(usage),
+        transaction_keys=1 if identity.mode == "cluster" else 64,
     )
 
 

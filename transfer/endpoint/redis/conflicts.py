@@ -25,6 +25,8 @@ from transfer.model.value import ReadValue
 
 CONFLICT_CODE = "E301"
 _KEYS_AT_ONCE = 512
+_WITH_DUMPS_BYTES = 4 << 20
+"""Values larger than this together are read without their payloads, which would come on top."""
 _Differing = tuple[Landing, bytes | None]
 """A landing and the payload at the target, None where that could not be read."""
 
@@ -108,10 +110,12 @@ class Conflicts:
             return left_ms == right_ms
         return abs(left_ms - right_ms) <= self._policy.tolerance_ms
 
-    def _equal(self, delivery: Delivery, landing: Landing) -> None:
+    def _equal(self, delivery: Delivery, landing: Landing, here: ReadValue | None = None) -> None:
+        """*here* is what the source says now, if that was compared instead of what had been read."""
         ours = self._policy.ours_where_equal or delivery.lost or self._wrote(delivery.db, landing)
         ledger = self._written if ours else self._found_equal
-        ledger.note(delivery.db, [landing.name], [landing.record.dump], [landing.record.expire_at_ms])
+        dump = (here.dump if here is not None else b"") or landing.record.dump
+        ledger.note(delivery.db, [landing.name], [dump], [landing.record.expire_at_ms])
         self._tally.settle("repeated" if ours else "already")
 
     def _wrote(self, db: int, landing: Landing) -> bool:
@@ -129,7 +133,9 @@ class Conflicts:
         if not differing:
             return
         landings = [landing for landing, _ in differing]
-        left = await self._source_values(landings[0].record.db, [landing.record.key for landing in landings])
+        keys = [landing.record.key for landing in landings]
+        small = sum(len(landing.record.dump) for landing in landings) <= _WITH_DUMPS_BYTES
+        left = await self._source_values(landings[0].record.db, keys, dumps=small)
         right = await self._target.values(delivery.db, [landing.name for landing in landings])
         del delivery.busy[: len(landings)]
         for (landing, dump), here, there in zip(differing, left, right, strict=True):
@@ -140,7 +146,7 @@ class Conflicts:
     ) -> None:
         same_deadline = self._same_deadline(landing.expire_at_ms, there.expire_at_ms)
         if here.value is not None and there.value is not None and same_deadline and self._same(here.value, there.value):
-            self._equal(delivery, landing)
+            self._equal(delivery, landing, here)
         elif there.value is None and not there.problem:
             delivery.fresh.append(landing)
         elif self._is_ours(delivery.db, landing, dump):

@@ -80,15 +80,16 @@ class LiveKeyspace:
         """Payloads and deadlines of *keys*, in order."""
         return await self._patiently(db, lambda link: self._reader(link, db).read(keys))
 
-    async def values(self, db: int, keys: list[bytes]) -> list[ReadValue]:
-        """Values of *keys*, in order; a value that is too large says so as its `problem`."""
+    async def values(self, db: int, keys: list[bytes], *, dumps: bool = False) -> list[ReadValue]:
+        """Values of *keys*, in order, with their payloads if asked; what is too large says so as its `problem`."""
         try:
-            return await self._patiently(db, lambda link: self._read_values(link, keys))
+            return await self._patiently(db, lambda link: self._read_values(link, keys, dumps))
         except OversizedReplyError as error:
             if len(keys) == 1:
                 return [ReadValue(None, problem=f"its value is too large to be taken: {error.message}")]
         middle = len(keys) // 2
-        return await self.values(db, keys[:middle]) + await self.values(db, keys[middle:])
+        first, rest = keys[:middle], keys[middle:]
+        return await self.values(db, first, dumps=dumps) + await self.values(db, rest, dumps=dumps)
 
     async def large(self, db: int, key: bytes) -> LargeValue:
         """What *key* holds: a string is hashed in pieces, of other types the type is told."""
@@ -101,9 +102,9 @@ class LiveKeyspace:
     def _reader(self, link: Link, db: int) -> MomentReader:
         return MomentReader(link, self.server.features, self._sizes[db], limit_bytes=self._limit_bytes)
 
-    async def _read_values(self, link: Link, keys: list[bytes]) -> list[ReadValue]:
+    async def _read_values(self, link: Link, keys: list[bytes], dumps: bool) -> list[ReadValue]:
         try:
-            return await read_values(link, keys, features=self.server.features, vendor=self.vendor)
+            return await read_values(link, keys, features=self.server.features, vendor=self.vendor, dumps=dumps)
         except OversizedReplyError as error:
             raise _TooMuchError(error) from error
 

@@ -9,6 +9,7 @@ from transfer.model.errors import IncompatibleError, PermissionDeniedError, Read
 from transfer.model.record import NO_DEADLINE, Record
 from transfer.model.selection import Mapping
 from transfer.model.tally import Tally
+from transfer.model.value import ReadValue
 from transfer.wire.replies import ReplyClass, classify
 
 
@@ -70,10 +71,11 @@ class Approach:
         deadline = self.mapping.ttl.apply(record.expire_at_ms, source_now_ms, target_now_ms)
         return Landing(record, self.mapping.name(record.key), deadline)
 
-    def again(self, landing: Landing, expire_at_ms: int, source_now_ms: int, target_now_ms: int) -> Landing:
-        """The same landing for a record that was read anew with another deadline."""
-        deadline = self.mapping.ttl.apply(expire_at_ms, source_now_ms, target_now_ms)
-        return Landing(landing.record, landing.name, deadline)
+    def again(self, landing: Landing, found: ReadValue, source_now_ms: int, target_now_ms: int) -> Landing:
+        """The same landing for a record that was read anew; a payload that was not read stays the old one."""
+        old = landing.record
+        deadline = self.mapping.ttl.apply(found.expire_at_ms, source_now_ms, target_now_ms)
+        return Landing(Record(old.db, old.key, found.dump or old.dump, found.expire_at_ms), landing.name, deadline)
 
 
 def ends_run(text: str, where: str) -> TransferError | None:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from transfer.codec.resp import EXEC, MULTI, TIME, command, each
+from transfer.codec.resp import EXEC, MULTI, TIME, command, each, joined
 from transfer.endpoint.redis.streams import Command, latest_delivery_ms, pending_count, stream_commands, unclaimable
 from transfer.model.record import NO_DEADLINE
 from transfer.model.value import HashValue, ListValue, SetValue, SortedSetValue, StreamValue, StringValue, Value
@@ -60,18 +60,25 @@ def unwritable(value: Value, now_ms: int | None = None) -> str:
 
 
 async def write_values(
-    link: Link, items: Sequence[LogicalItem], *, replace: bool, stream_counters: bool = True
+    link: Link,
+    items: Sequence[LogicalItem],
+    *,
+    replace: bool,
+    stream_counters: bool = True,
+    keys_at_once: int = _KEYS_AT_ONCE,
 ) -> list[Outcome]:
     """Write *items*, each with its deadline, and say what became of each, in their order.
 
     *stream_counters*: the target keeps entries-added, max-deleted-id and entries-read (7.0+).
+    *keys_at_once*: so many may share a transaction (one on a cluster node).
 
     Raises:
         LinkError: the connection broke; whether the group in flight arrived is unknown. It may be written again:
             with `replace` off, a key that had arrived is BUSY then.
     """
     outcomes: list[Outcome] = [""] * len(items)
-    for group in _groups(_script(index, item, replace, stream_counters) for index, item in enumerate(items)):
+    scripts = (_script(index, item, replace, stream_counters) for index, item in enumerate(items))
+    for group in _groups(scripts, keys_at_once):
         await _write(link, group, outcomes, replace)
     return outcomes
 
@@ -149,12 +156,12 @@ def _pack(words: Command) -> list[bytes]:
     return [command(*words)]
 
 
-def _groups(scripts: Iterable[_Script]) -> Iterator[list[_Script]]:
+def _groups(scripts: Iterable[_Script], most_keys: int) -> Iterator[list[_Script]]:
     """Scripts that may share a transaction; the same key twice does not: its second item must find the first."""
     group: list[_Script] = []
     size, keys = 0, set[bytes]()
     for script in scripts:
-        full = len(group) == _KEYS_AT_ONCE or size + script.size_bytes > _BYTES_AT_ONCE or script.key in keys
+        full = len(group) == most_keys or size + script.size_bytes > _BYTES_AT_ONCE or script.key in keys
         if group and full:
             yield group
             group, size, keys = [], 0, set()
@@ -184,7 +191,9 @@ async def _attempt(link: Link, group: list[_Script], outcomes: list[Outcome], re
     if not going:
         return []
     count = sum(script.commands for script in going)
-    answers = await link.ask_parts(_joined([*(p for script in going for p in script.parts), EXEC]), count + 1)
+    answers = await link.ask_parts(
+        joined([*(p for script in going for p in script.parts), EXEC], _BYTES_AT_ONCE), count + 1
+    )
     done = answers[-1]
     if done is None:
         return going
@@ -253,20 +262,6 @@ def _shares(group: list[_Script], replies: list[Reply]) -> Iterator[tuple[_Scrip
     for script in group:
         yield script, replies[at : at + script.commands]
         at += script.commands
-
-
-def _joined(parts: Iterable[bytes]) -> list[bytes]:
-    """Small pieces put together, so that a send is worth it; large ones stay as they are."""
-    out: list[bytes] = []
-    small: list[bytes] = []
-    size = 0
-    for part in parts:
-        if len(part) > _BYTES_AT_ONCE or size + len(part) > _BYTES_AT_ONCE:
-            out.append(b"".join(small))
-            small, size = [], 0
-        small.append(part)
-        size += len(part)
-    return [part for part in (*out, b"".join(small)) if part]
 
 
 def _clock_ms(answer: list[bytes]) -> int:

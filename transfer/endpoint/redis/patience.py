@@ -21,10 +21,20 @@ class Patience:
     Args:
         give_up_s: no progress for this long ends the run.
         stop_when_full: OOM at the target ends the run at once (--on-full stop).
+        stop: once it is set, a refusal is not waited out: the server said that it did nothing, so nothing is in doubt.
         on_warning: told once per stretch of waiting, and not more often than every `_QUIET_S`.
     """
 
-    def __init__(self, give_up_s: float, *, stop_when_full: bool, where: str, on_warning: WarningListener) -> None:
+    def __init__(
+        self,
+        give_up_s: float,
+        *,
+        stop_when_full: bool,
+        where: str,
+        on_warning: WarningListener,
+        stop: anyio.Event | None = None,
+    ) -> None:
+        self._stop = stop or anyio.Event()
         self._give_up_s = give_up_s
         self._stop_when_full = stop_when_full
         self._where = where
@@ -48,8 +58,10 @@ class Patience:
 
         Raises:
             TargetFullError: the target is full and the run stops then, or waited long enough.
-            GaveUpError: it said so for all of the give-up time.
+            GaveUpError: it said so for all of the give-up time, or the run is to stop.
         """
+        if self._stop.is_set():
+            raise GaveUpError(f"not waited for, since the run is to stop: {refusal}", where=self._where)
         full = classify(refusal) is ReplyClass.FULL
         if full and self._stop_when_full:
             raise TargetFullError(f"the target has no memory left: {refusal}", where=self._where)
@@ -59,7 +71,8 @@ class Patience:
         if self._exhausted():
             failure = TargetFullError if full else GaveUpError
             raise failure(f"no progress for {self._give_up_s:g} s: {refusal}", where=self._where)
-        await self._wait()
+        with anyio.move_on_after(self._next_pause_s()):
+            await self._stop.wait()
 
     async def broken(self, error: LinkError) -> None:
         """Wait a moment after a broken link; the next lease dials anew.
@@ -70,13 +83,14 @@ class Patience:
         self.breaks += 1
         if self._exhausted():
             raise GaveUpError(f"no progress for {self._give_up_s:g} s: {error.message}", where=self._where) from error
-        await self._wait()
+        await anyio.sleep(self._next_pause_s())
 
     def _exhausted(self) -> bool:
         now = anyio.current_time()
         self._since = now if self._since is None else self._since
         return now - self._since > self._give_up_s
 
-    async def _wait(self) -> None:
-        await anyio.sleep(self._pause_s * random.uniform(0.5, 1.0))
+    def _next_pause_s(self) -> float:
+        pause = self._pause_s * random.uniform(0.5, 1.0)
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        return pause

@@ -1,6 +1,6 @@
 """Reading many keys, each with its deadline in one moment, without filling the server's memory.
 
-    keys -> portions (8 MiB each) -> groups (64 keys each) -> MULTI { deadlines, payloads } EXEC -> Moment
+    keys -> portions (8 MiB each) -> groups (64 keys) -> MULTI { deadlines, payloads } EXEC -> Moment
                 ^ MEMORY USAGE, only where values are large
 
 Rule 1: payload and deadline of a key come out of one transaction.
@@ -22,7 +22,6 @@ from transfer.model.errors import OversizedReplyError, PermissionDeniedError, Se
 from transfer.model.record import NO_DEADLINE
 from transfer.wire.link import ErrorReply, Link, Reply
 
-GROUP_KEYS = 64
 UNREAD_BYTES = 8 << 20
 _CLOCK_LOOKS = 3
 """Before 7.0 a group is read again, this many times in all, while its two TIMEs differ."""
@@ -145,7 +144,8 @@ class MomentReader:
 
     async def _ask(self, keys: list[bytes]) -> Moment:
         exact = self.features.pexpiretime
-        groups = [keys[at : at + GROUP_KEYS] for at in range(0, len(keys), GROUP_KEYS)]
+        step = self.features.transaction_keys
+        groups = [keys[at : at + step] for at in range(0, len(keys), step)]
         requests = [read_request(group, exact) for group in groups]
         replies = await self.link.ask(b"".join([request for request, _ in requests]), sum(n for _, n in requests))
         moment = Moment([], [])

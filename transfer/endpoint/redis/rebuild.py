@@ -3,30 +3,24 @@
 refused landings -> what cannot be rebuilt is rejected by name
                  -> value and deadline read anew from the source, in one moment -> one MULTI per group at the target
 
-The ledger keeps a hash of what was written, and a value has no payload. So the payload is looked at once more after
-the value: if it is the one that was read at first, it stands for the value; else the key is noted as moved, with a
-hash that no payload has.
+The ledger keeps a hash of the payload that stands for what was written. So the payload is read along with the value;
+only a value that is large by itself is taken for what was read at first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from itertools import accumulate
 
 from transfer.codec.dump import MODULE_TYPES, has_field_ttl
 from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_run
 from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.logical import BUSY, WRITTEN, LogicalItem, unwritable, write_values
-from transfer.endpoint.redis.reading import Moment
 from transfer.endpoint.redis.server import Server
 from transfer.model.ports import KeyLedger, ValuesOf
 from transfer.model.tally import Tally
 from transfer.model.value import ReadValue
 from transfer.wire.link import Link
 from transfer.wire.replies import ReplyClass, classify
-
-DumpsOf = Callable[[int, list[bytes]], Awaitable[Moment]]
-"""(database, keys) -> their payloads and deadlines."""
 
 REFUSED_CODE = "E204"
 _KEYS_AT_ONCE = 64
@@ -48,7 +42,6 @@ class Rebuild:
         *,
         replace: bool,
         landmarks: Landmarks,
-        source_dumps: DumpsOf,
     ) -> None:
         self._source = source
         self._target = target
@@ -58,15 +51,17 @@ class Rebuild:
         self._tally = tally
         self._replace = replace
         self._landmarks = landmarks
-        self._source_dumps = source_dumps
 
     async def write(self, link: Link, delivery: Delivery) -> str:
         """Write what stands in `delivery.refused`; returns a refusal that holds for now ("OOM ..."), else ""."""
         self._reject_parts(delivery)
         while delivery.refused:
             some = _few(delivery)
-            values = await self._source_values(some[0].record.db, [landing.record.key for landing in some])
-            moved = await self._moved(some)
+            values = await self._source_values(
+                some[0].record.db,
+                [landing.record.key for landing in some],
+                dumps=sum(len(landing.record.dump) for landing in some) <= _BYTES_AT_ONCE,
+            )
             items = self._items(some, values)
             delivery.refused[: len(some)] = [(landing, "") for landing, _ in items]
             try:
@@ -75,24 +70,16 @@ class Rebuild:
                     [item for _, item in items],
                     replace=self._replace or some[0].name in delivery.ours,
                     stream_counters=self._target.features.pexpiretime,  # both came with 7.0
+                    keys_at_once=self._target.features.transaction_keys,
                 )
             except BaseException:
                 delivery.lost = True
                 raise
             del delivery.refused[: len(items)]
-            held = self._settle(delivery, items, outcomes, moved)
+            held = self._settle(delivery, items, outcomes)
             if held:
                 return held
         return ""
-
-    async def _moved(self, landings: list[Landing]) -> set[bytes]:
-        """Names whose payload or deadline is no longer what was read."""
-        now = await self._source_dumps(landings[0].record.db, [landing.record.key for landing in landings])
-        return {
-            landing.name
-            for landing, dump, deadline in zip(landings, now.payloads, now.deadlines, strict=True)
-            if (dump, deadline) != (landing.record.dump, landing.record.expire_at_ms)
-        }
 
     def _reject_parts(self, delivery: Delivery) -> None:
         """Reject by name what type commands would bring over without some of its parts."""
@@ -119,15 +106,13 @@ class Rebuild:
             elif lost := unwritable(found.value):
                 self._reject(landing, f"{lost}: type commands would lose it")
             else:
-                newer = self._approach.again(landing, found.expire_at_ms, source_now, target_now)
+                newer = self._approach.again(landing, found, source_now, target_now)
                 items.append((newer, LogicalItem(newer.name, found.value, newer.expire_at_ms)))
         return items
 
-    def _settle(
-        self, delivery: Delivery, items: list[tuple[Landing, LogicalItem]], outcomes: list[str], moved: set[bytes]
-    ) -> str:
+    def _settle(self, delivery: Delivery, items: list[tuple[Landing, LogicalItem]], outcomes: list[str]) -> str:
         written = [landing for (landing, _), outcome in zip(items, outcomes, strict=True) if outcome == WRITTEN]
-        self._settle_written(delivery, written, moved)
+        self._settle_written(delivery, written)
         held = ""
         for (landing, _), outcome in zip(items, outcomes, strict=True):
             if outcome == BUSY:
@@ -136,11 +121,10 @@ class Rebuild:
                 held = self._place(delivery, landing, outcome) or held
         return held
 
-    def _settle_written(self, delivery: Delivery, landings: list[Landing], moved: set[bytes]) -> None:
+    def _settle_written(self, delivery: Delivery, landings: list[Landing]) -> None:
         for landing in landings:
             record = landing.record
-            stands = b"" if landing.name in moved else record.dump
-            self._written.note(delivery.db, [landing.name], [stands], [record.expire_at_ms])
+            self._written.note(delivery.db, [landing.name], [record.dump], [record.expire_at_ms])
             self._tally.settle("repeated" if landing.name in delivery.ours else "written")
             self._tally.bytes_written += len(record.dump)
         if landings:

@@ -28,7 +28,7 @@ from transfer.model.tally import Tally
 from transfer.wire.link import ErrorReply, Link, Reply
 from transfer.wire.replies import ReplyClass, classify
 
-_JOINED_BYTES = 1 << 20
+_LARGE_BYTES = 256 << 10
 _MOST_ROUNDS = 200
 """Attempts, waits not counted, after which a key that comes and goes at the target is given up."""
 
@@ -183,11 +183,16 @@ class RedisSink:
 
 
 async def _send(link: Link, landings: list[Landing], *, replace: bool, ours: set[bytes]) -> list[Reply] | None:
-    """One request for all, None if all were written; large payloads are not joined but passed on in pieces."""
+    """One request for all, None if all were written."""
+    return await link.ask_acknowledged(_request(landings, replace, ours), len(landings))
+
+
+def _request(landings: list[Landing], replace: bool, ours: set[bytes]) -> list[bytes]:
+    """RESTORE of every landing, joined, but for large payloads, which stay the bytes they are."""
     restore = resp.restore
-    commands = [
-        restore(landing.name, landing.record.dump, landing.expire_at_ms, replace=replace or landing.name in ours)
-        for landing in landings
-    ]
-    small = sum(map(len, commands)) <= _JOINED_BYTES
-    return await link.ask_acknowledged([b"".join(commands)] if small else commands, len(commands))
+    if not ours and max([len(landing.record.dump) for landing in landings]) <= _LARGE_BYTES:
+        return [b"".join([restore(it.name, it.record.dump, it.expire_at_ms, replace=replace) for it in landings])]
+    parts: list[bytes] = []
+    for it in landings:
+        parts += resp.restore_parts(it.name, it.record.dump, it.expire_at_ms, replace=replace or it.name in ours)
+    return resp.joined(parts, 4 * _LARGE_BYTES)

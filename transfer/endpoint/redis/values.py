@@ -28,7 +28,6 @@ from transfer.wire.link import ErrorReply, Link, Reply
 
 __all__ = ["ReadValue", "read_values"]
 
-_KEYS_AT_ONCE = 64
 _ROUNDS = 4
 """The first read and three more."""
 _FIELDS_AT_ONCE = 4096
@@ -48,21 +47,23 @@ async def read_values(
     features: Features,
     vendor: str,
     field_deadlines: Collection[bytes] | None = None,
+    dumps: bool = False,
 ) -> list[ReadValue]:
     """Read every key of *keys*, in their order.
 
     *field_deadlines* names the keys whose hashes have field deadlines, if the caller knows (the type
-    byte of DUMP tells); None: every hash that could have them is asked.
+    byte of DUMP tells); None: every hash that could have them is asked. *dumps*: each with its payload.
 
     Raises:
         LinkError: the connection broke.
         OversizedReplyError: the values of one transaction passed the link's cap.
     """
-    reader = _Reader(link, features, vendor, field_deadlines)
+    reader = _Reader(link, features, vendor, field_deadlines, dumps=dumps)
     unique = list(dict.fromkeys(keys))
     found: dict[bytes, ReadValue] = {}
-    for start in range(0, len(unique), _KEYS_AT_ONCE):
-        found |= await reader.read(unique[start : start + _KEYS_AT_ONCE])
+    step = features.transaction_keys
+    for start in range(0, len(unique), step):
+        found |= await reader.read(unique[start : start + step])
     return [found[key] for key in keys]
 
 
@@ -78,7 +79,10 @@ class _Look(msgspec.Struct):
 class _Reader:
     """Reads groups of keys over one link."""
 
-    def __init__(self, link: Link, features: Features, vendor: str, field_deadlines: Collection[bytes] | None) -> None:
+    def __init__(
+        self, link: Link, features: Features, vendor: str, field_deadlines: Collection[bytes] | None, *, dumps: bool
+    ) -> None:
+        self._dumps = dumps
         self._link = link
         self._features = features
         self._plain = _PLAIN_HASHES.get(vendor, frozenset())
@@ -147,6 +151,8 @@ class _Reader:
                 commands.append(command(b"HPEXPIRETIME", look.key, b"FIELDS", len(some), *some))
         elif look.kind == b"hash" and self._encodings:
             commands.append(command(b"OBJECT", b"ENCODING", look.key))
+        if self._dumps:
+            commands.append(command(b"DUMP", look.key))
         return commands
 
     def _deadline_request(self, keys: list[bytes]) -> tuple[bytes, int]:
@@ -168,6 +174,7 @@ class _Reader:
     def _settle(self, look: _Look, deadline: Reply, answers: list[Reply]) -> None:
         """Note what was found, or leave the look open to be asked again."""
         error = next((reply for reply in (*answers, deadline) if isinstance(reply, ErrorReply)), None)
+        dump = answers.pop() if self._dumps else b""
         if error is not None and str(error).startswith("WRONGTYPE"):
             look.kind, look.fields = b"", []
         elif deadline == _GONE:
@@ -175,11 +182,11 @@ class _Reader:
         elif error is not None:
             look.found = _refused(error)
         elif look.kind == b"hash":
-            self._settle_hash(look, deadline, answers)
+            self._settle_hash(look, deadline, answers, dump)
         elif deadline is not None:
-            look.found = ReadValue(_PARSERS[look.kind](answers[0]), deadline)
+            look.found = ReadValue(_PARSERS[look.kind](answers[0]), deadline, dump=dump)
 
-    def _settle_hash(self, look: _Look, deadline: Reply, answers: list[Reply]) -> None:
+    def _settle_hash(self, look: _Look, deadline: Reply, answers: list[Reply], dump: bytes) -> None:
         fields = dict(pairs(answers[0]))
         if not fields:  # every field has passed its deadline, the key goes with them
             look.found = ReadValue(None)
@@ -188,7 +195,8 @@ class _Reader:
         elif deadline is not None:
             times = [moment for answer in answers[1:] for moment in answer] if look.fields else []
             found = {field: moment for field, moment in zip(look.fields, times, strict=True) if moment >= 0}
-            look.found = ReadValue(HashValue(fields, {f: m for f, m in found.items() if f in fields}), deadline)
+            value = HashValue(fields, {f: m for f, m in found.items() if f in fields})
+            look.found = ReadValue(value, deadline, dump=dump)
 
     def _may_expire(self, key: bytes, encoding: list[Reply]) -> bool:
         if not self._features.field_ttl:

@@ -94,9 +94,13 @@ def test_the_first_prefix_that_fits_renames() -> None:
 
 def test_a_mapping_knows_when_two_keys_could_become_one() -> None:
     """Renames can, and two databases into one; the rest cannot."""
-    assert not Mapping({0: 0, 1: 1}).can_fold
-    assert Mapping({0: 3, 1: 3}).can_fold
-    assert Mapping({0: 0}, renames=((b"a", b"b"),)).can_fold
+    everything, users = Selection(), Selection(match=(b"user:*", b"user:a[bc]"))
+    assert not Mapping({0: 0, 1: 1}).can_fold(everything)
+    assert Mapping({0: 3, 1: 3}).can_fold(users)
+    assert Mapping({0: 0}, renames=((b"a", b"b"),)).can_fold(everything)
+    assert not Mapping({0: 0}, renames=((b"user:", b"u:"),)).can_fold(users)
+    assert Mapping({0: 0}, renames=((b"user:a", b"u:"),)).can_fold(users)
+    assert Mapping({0: 0}, renames=((b"user:", b"u:"),)).can_fold(Selection(match=(b"user:*", b"u*")))
 
 
 @given(

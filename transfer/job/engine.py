@@ -84,7 +84,7 @@ class Engine:
         self.kept = Ledger(spill_dir=request.spill_dir)
         self.landmarks = Landmarks()
         self._doubtful = Ledger(spill_dir=request.spill_dir)
-        self._owners = Ledger(spill_dir=request.spill_dir) if self.mapping.can_fold else None
+        self._owners = Ledger(spill_dir=request.spill_dir) if self.mapping.can_fold(self.selection) else None
         self._observer = observer
         self.rejected: set[tuple[int, bytes]] = set()
         self._source: RedisSource | None = None

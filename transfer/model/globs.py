@@ -11,6 +11,11 @@ from __future__ import annotations
 import re
 
 
+def literal_start(pattern: bytes) -> bytes:
+    """What every name that fits *pattern* begins with, as far as no special character comes."""
+    return re.split(rb"[*?\[\\]", pattern, maxsplit=1)[0]
+
+
 class Glob:
     """A compiled pattern; `matches(key)` looks at the whole key."""
 

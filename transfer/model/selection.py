@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 import xxhash
 
-from transfer.model.globs import Glob
+from transfer.model.globs import Glob, literal_start
 from transfer.model.record import NO_DEADLINE
 
 _HASH_SPACE = 1 << 64
@@ -111,10 +111,17 @@ class Mapping:
     def keeps_names(self) -> bool:
         return not self.renames
 
-    @property
-    def can_fold(self) -> bool:
-        """Whether two source keys could come to one name (decided without looking at keys)."""
-        return bool(self.renames) or len(set(self.dbs.values())) < len(self.dbs)
+    def can_fold(self, selection: Selection) -> bool:
+        """Whether two selected keys could come to one name, as far as can be said without looking at them.
+
+        Where there is one rename and every selected name begins with its old prefix, all are renamed alike.
+        """
+        if len(set(self.dbs.values())) < len(self.dbs):
+            return True
+        if len(self.renames) != 1 or not selection.match:
+            return bool(self.renames)
+        old = self.renames[0][0]
+        return not all(literal_start(pattern).startswith(old) for pattern in selection.match)
 
     def name(self, key: bytes) -> bytes:
         for old, new in self.renames:

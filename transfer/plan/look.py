@@ -11,6 +11,7 @@ from transfer.endpoint.redis.info import number, read_info
 from transfer.endpoint.redis.probe import Memory
 from transfer.endpoint.redis.rights import Role, user_of
 from transfer.endpoint.redis.server import Server
+from transfer.model.globs import literal_start
 from transfer.model.plan import Side
 from transfer.model.selection import Selection
 from transfer.plan.shard import Shard, shard_of
@@ -104,10 +105,4 @@ async def sample_key(server: Server, db: int, selection: Selection) -> bytes:
         for key in page[1]:
             if selection.passes(key):
                 return bytes(key)
-    return _literal_start(selection.match[0] if selection.match else b"") + unlikely_key()
-
-
-def _literal_start(glob: bytes) -> bytes:
-    """What every name that fits *glob* begins with, as far as no special character comes."""
-    ends = [glob.index(special) for special in (b"*", b"?", b"[", b"\\") if special in glob]
-    return glob[: min(ends, default=0)]
+    return literal_start(selection.match[0] if selection.match else b"") + unlikely_key()

@@ -227,7 +227,7 @@ class RedisSource:
             self._tally.reject(db, key, UNREADABLE_CODE, f"the source refused to give it: {moment.refused[key]}")
             return
         size, limit = moment.too_large[key], self._options.limit_bytes
-        cause = f"a value of {show_bytes(size)} or more, above {show_bytes(limit)}: a quarter of --max-memory"
+        cause = f"takes {show_bytes(size)} or more at the source, above {show_bytes(limit)}, a quarter of --max-memory"
         self._tally.reject(db, key, TOO_LARGE_CODE, cause)
 
     def share_done(self, keys: Mapping[int, int]) -> float:

@@ -38,9 +38,9 @@ async def test_every_command_shown_works(commands: list[str], tmp_path: Path) ->
         "NO_COLOR": "1",
     }
     async with running() as source, running() as target:
-        await ask(source, "SET", "user:1", "{}", "EX", 10_000)
-        await ask(source, "SET", "config:system", "{}")
-        await ask(source, "RPUSH", "queue:1", "a", "b")
+        await ask(source, "SET", "user:ann", "{}", "EX", 10_000)
+        await ask(source, "SET", "note:1", "{}")
+        await ask(source, "RPUSH", "list:1", "a", "b")
         environment |= {"SRC": source.url, "DST": target.url}
         for line in commands:
             if verb := _MAKE.fullmatch(line.strip()):

@@ -395,6 +395,6 @@ async def _end(connection: _Connection) -> None:
 async def _reset(stream: ByteStream) -> None:
     """Close without a farewell: the peer sees ECONNRESET (a unix socket has no such thing: it sees the end)."""
     raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - not Django's
-    if raw.family != socket.AF_UNIX:
+    if raw.family != socket.AF_UNIX and raw.fileno() >= 0:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     await stream.aclose()

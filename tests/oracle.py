@@ -47,8 +47,8 @@ def _deadline(server: redis.Redis, key: bytes) -> int:
     try:
         return int(server.execute_command("PEXPIRETIME", key))
     except redis.ResponseError:
-        ttl = int(server.pttl(key))
-        seconds, micros = server.time()
+        with server.pipeline(transaction=True) as moment:
+            ttl, (seconds, micros) = moment.pttl(key).time().execute()
         return ttl if ttl < 0 else seconds * 1000 + micros // 1000 + ttl
 
 

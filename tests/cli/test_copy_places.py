@@ -14,7 +14,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import anyio
-import pytest
 from anyio.abc import ByteStream, SocketAttribute
 
 from tests import oracle

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 import redis
 
@@ -21,7 +22,8 @@ from tests.job.filling import Stopwatch, beside, fill, size, until
 from tests.job.watching import Watching
 from tests.servers import ask, running
 from transfer.endpoint.redis.throwaway import ThrowawayServer
-from transfer.model.errors import GaveUpError, TargetFullError
+from transfer.model.endpoint import Secret
+from transfer.model.errors import GaveUpError, RejectLimitError, TargetFullError
 from transfer.model.plan import CopyPlan
 from transfer.model.report import Report
 
@@ -206,6 +208,35 @@ async def test_a_target_that_stays_full_ends_the_run(tmp_path: Path) -> None:
         assert failed.value.exit_code == 8
         assert watching.report is not None
         assert watching.report.keys.written == size(target.address)
+
+
+class Narrowing(Watching):
+    """Takes the right to most names from the user as soon as the plan is made."""
+
+    def __init__(self, server: ThrowawayServer) -> None:
+        super().__init__(consents=True)
+        self.server = server
+
+    def planned(self, plan: CopyPlan) -> None:
+        super().planned(plan)
+        with oracle.client(self.server.address) as client:
+            client.execute_command("ACL", "SETUSER", "narrow", "resetkeys", "~k1*")
+
+
+async def test_a_run_that_ends_at_its_limit_of_rejects_counts_what_it_wrote(tmp_path: Path) -> None:
+    """In the middle of a batch: what was written along with the refused keys is said."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        await ask(target, "ACL", "SETUSER", "narrow", "on", ">pw", "~*", "&*", "+@all")
+        narrow = msgspec.structs.replace(target.address, username="narrow", password=Secret("pw"))
+        watching = Narrowing(target)
+
+        with pytest.raises(RejectLimitError):
+            await copied(source, narrow, tmp_path, watching, max_rejects="5")
+
+        assert watching.report is not None
+        assert {reject.key[:2] for reject in watching.rejects}.isdisjoint({b"k1"})
+        assert 0 < size(target.address) == watching.report.keys.written
 
 
 async def test_a_huge_foreign_value_is_a_conflict_like_any_other(tmp_path: Path) -> None:

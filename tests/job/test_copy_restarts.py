@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from tests import oracle
-from tests.faults import proxy
+from tests.faults import Stall, proxy
 from tests.job.copying import Place, copied
 from tests.job.filling import beside, fill, size, until
 from tests.job.watching import Watching
@@ -173,7 +173,7 @@ async def test_a_target_restored_from_an_older_save_is_completed(seed: int, befo
             await target.kill()
             await target.restart()
 
-        report = await struck(source, target, tmp_path, strike, reached=reached)
+        report = await struck(source, target, tmp_path, strike, reached=reached, batch=10)
 
         assert_named(report, "target")
         assert (report.exit, report.verified) == (0, True)
@@ -206,6 +206,32 @@ async def test_a_target_restored_from_its_log_is_completed(seed: int, writes: bo
 
         assert_named(report, "target")
         assert (report.exit, report.verified, report.keys.conflicts) == (0, True, 0)
+        oracle.assert_same(source.address, target.address)
+
+
+async def test_a_write_in_doubt_is_known_again_after_a_restart(tmp_path: Path) -> None:
+    """Written, not answered, then the target restarts and the source goes on: our older value is no conflict."""
+    async with running() as source, running("valkey-9.1", "--appendonly", "yes", "--appendfsync", "always") as target:
+        fill(source.address, KEYS)
+        await ask(target, "SET", "own", "1")
+        async with proxy(target.address) as faulty:
+
+            async def strike() -> None:
+                faulty.arm(Stall())
+                await faulty.until(lambda faulty: bool(faulty.fired))
+                await target.kill()
+                with oracle.client(source.address) as client, client.pipeline(transaction=False) as pipe:
+                    for number in range(KEYS):
+                        pipe.set(b"k%d" % number, b"newer", keepttl=True)
+                    pipe.execute()
+                await target.restart()
+
+            half = some_keys_at(target, 1)
+            report = await struck(source, faulty.address, tmp_path, strike, reached=half, on_conflict="fail")
+
+        assert_named(report, "target")
+        await ask(target, "DEL", "own")
+        assert (report.exit, report.keys.conflicts, report.verified) == (0, 0, True)
         oracle.assert_same(source.address, target.address)
 
 

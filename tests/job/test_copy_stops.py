@@ -21,7 +21,7 @@ from tests.job.filling import Stopwatch, fill, size, until
 from tests.servers import ask, running
 from transfer.endpoint.redis.throwaway import ThrowawayServer
 
-KEYS = 6000
+KEYS = 4000
 MIB = 1 << 20
 
 

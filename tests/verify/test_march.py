@@ -414,6 +414,9 @@ class Copied:
     def __init__(self, rejected: set[bytes], kept: set[bytes], wrote: Callable[[bytes], bool]) -> None:
         self._rejected, self._kept, self._wrote = rejected, kept, wrote
 
+    def carried(self, left_db: int, keys: list[bytes]) -> list[bytes]:
+        return keys
+
     def rejected(self, db: int, name: bytes) -> bool:
         return name in self._rejected
 

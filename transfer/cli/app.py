@@ -35,7 +35,7 @@ _COPY = """Move every key that passes the filters, with its deadline; then verif
 
 A place is a URL: redis://[user[:password]@]host[:6379][/db], rediss:// with TLS, valkey://, valkeys://, \
 unix:///path/to.sock?db=0. Without /db all logical databases are meant. What will be done is printed first, and is \
-all there is to --dry-run. Running it again goes on: keys that are equal already are skipped."""
+all there is to --dry-run. Run it again with --on-conflict skip to go on: what is equal is skipped."""
 
 _VERIFY = """Do these two places hold the same data?
 
@@ -67,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     if words == ["--version"]:
         print(__version__)
         sys.exit(0)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the shell closed it (>&-): what is said goes nowhere, the work goes on
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open until the end of the process
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(_run(words))

@@ -19,6 +19,7 @@ from transfer.endpoint.redis.conflicts import CONFLICT_CODE
 from transfer.endpoint.redis.keyfile import readable_twice
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
+from transfer.job.losses import emptied, evicted, evictions
 from transfer.job.proof import prove
 from transfer.job.record import record_run
 from transfer.job.replacement import Replacement, note_names
@@ -74,6 +75,7 @@ class _CopyRun:
         self._report.keys = self._tally.counts
         self._engine: Engine
         self._began_ms = self._writes_before = 0
+        self._evicted_before: int | None = None
 
     async def run(self) -> None:
         source, target = await open_pair(self._request, self._report.job)
@@ -107,6 +109,7 @@ class _CopyRun:
     async def _carry_out(self, plan: CopyPlan, source: Server, target: Server, steering: Steering) -> None:
         started = time.monotonic()
         self._began_ms, self._writes_before = source.now_ms(), await _writes(source)
+        self._evicted_before = await evictions(target)
         await note_names(self._engine)
         try:
             while True:
@@ -141,6 +144,16 @@ class _CopyRun:
                 self._report.dbs = await _counted(plan, source, target)
             else:
                 await prove(engine, self._report, self._observer)
+        self._tell_losses(plan, await evictions(target))
+
+    def _tell_losses(self, plan: CopyPlan, evicted_by_now: int | None) -> None:
+        """Say what the servers lost; a source that lost its data proves nothing."""
+        if lost := emptied(self._report, plan.keys):
+            self._report.verified = False
+        for text in (lost, evicted(self._evicted_before, evicted_by_now)):
+            if text:
+                self._observer.warning(text)
+                self._report.notes.append(text)
 
     async def _date(self, source: Server) -> None:
         """Say of which interval the copy is; what a process that is gone saw at its end is not known."""

@@ -16,7 +16,7 @@ import anyio
 
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
-from transfer.endpoint.redis.folding import Folding
+from transfer.endpoint.redis.folding import FOLD_CODE, Folding
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Approach
 from transfer.endpoint.redis.landmarks import Landmarks
@@ -87,10 +87,16 @@ class Engine:
         self._owners = Ledger(spill_dir=request.spill_dir) if self.mapping.can_fold(self.selection) else None
         self._observer = observer
         self.rejected: set[tuple[int, bytes]] = set()
+        """(database, name) at the target of keys that were rejected."""
+        self.folded: set[tuple[int, bytes]] = set()
+        """(database, name) at the source of keys whose name at the target another one had taken."""
         self._source: RedisSource | None = None
 
     def note_reject(self, reject: Reject) -> None:
         """Remember a key that is not to be found wanting again by verify."""
+        if reject.code == FOLD_CODE:
+            self.folded.add((reject.db, reject.key))
+            return
         target_db = self.mapping.dbs.get(reject.db, reject.db)
         self.rejected.add((target_db, self.mapping.name(reject.key)))
 
@@ -202,7 +208,6 @@ class Engine:
         return ConflictPolicy(
             replace=self.request.on_conflict == "replace",
             listed=self.request.on_conflict in ("", "fail"),
-            ours_where_equal=not any(db.target_keys for db in self.plan.dbs),
             tolerance_ms=self.request.ttl_tolerance_ms,
         )
 

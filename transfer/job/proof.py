@@ -125,6 +125,10 @@ class _Promised:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    def carried(self, left_db: int, keys: list[bytes]) -> list[bytes]:
+        folded = self._engine.folded
+        return [key for key in keys if (left_db, key) not in folded] if folded else keys
+
     def rejected(self, db: int, name: bytes) -> bool:
         return (db, name) in self._engine.rejected
 

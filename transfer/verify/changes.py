@@ -27,10 +27,6 @@ class Watch(Protocol):
     def reliable(self) -> bool:
         """Whether a name that was not reported was not written."""
 
-    @property
-    def resumed(self) -> bool:
-        """Whether nobody listened for a while: what was read before may have been written unheard."""
-
     def changed_since(self, key: bytes, moment: float) -> bool:
         """Whether *key* may have been written at or after *moment*."""
 
@@ -107,7 +103,7 @@ class ChangesSinceCopy:
             return bool(read)
         if self._says_the_same(read, payload, left_ms) and (watch is None or self._deadlines_noted):
             return False
-        return watch is None or (bool(read) and watch.resumed) or watch.changed_since(key, self._began)
+        return watch is None or watch.changed_since(key, self._began)
 
     def _says_the_same(self, read: set[bytes], payload: bytes | None, left_ms: int) -> bool:
         seed = left_ms + 1 if self._deadlines_noted else 0

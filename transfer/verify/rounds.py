@@ -63,6 +63,8 @@ class Rounds:
 
         Returns those of *defer* that the left does not have and the right has: they are not suspected yet.
         """
+        if self._promise is not None:
+            keys = self._promise.carried(left_db, keys)
         deferred = set(defer or ())
         absent: list[bytes] = []
         async for look in self._looker.look(left_db, self._tally.db, keys):

@@ -90,6 +90,9 @@ NewRecords = Callable[[int], Records]
 class Promise(Protocol):
     """What a copy that went before promised about keys, by database and name at the target."""
 
+    def carried(self, left_db: int, keys: list[bytes]) -> list[bytes]:
+        """Those of *keys*, source names of *left_db*, whose name at the target another key did not take before."""
+
     def rejected(self, db: int, name: bytes) -> bool:
         """It could not be copied, and was reported: nothing is promised."""
 

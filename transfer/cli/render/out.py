@@ -1,6 +1,6 @@
 """Where lines go: a stream that outlives its reader, and its colours.
 
-Rule 1: a reader that goes away (`| head`) ends the output, never the run.
+Rule 1: a reader that goes away (`| head`), or a full disk behind it, ends the output, never the run.
 Rule 2: colours only on a terminal; NO_COLOR and FORCE_COLOR have the last word, in this order.
 """
 
@@ -31,7 +31,7 @@ class Out:
         except UnicodeEncodeError:
             encoding = self.stream.encoding or "ascii"
             self.say(*(line.encode(encoding, "backslashreplace").decode(encoding) for line in lines))
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):  # the reader went away, or the disk it writes to is full
             self._gone = True
             _muted(self.stream)
 

@@ -2,7 +2,7 @@
 
     busy landings -> bodies and deadlines at the target -> equal                -> already, or repeated
                                                         -> bodies differ: values of both sides -> equal  -> the same
-                                                        -> this run wrote it    -> fresh again, to be written over
+                                                        -> what this run wrote  -> fresh again, to be written over
                                                         -> another's            -> conflict: it stays
 
 Equal payloads prove equality, unequal ones prove nothing: equal sets have unequal payloads.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import msgspec
 import xxhash
 
-from transfer.codec.dump import FOOTER_BYTES
+from transfer.codec.dump import FOOTER_BYTES, stamp, version_of
 from transfer.codec.unordered import same_items
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Delivery, Landing
@@ -35,13 +35,11 @@ class ConflictPolicy(msgspec.Struct, frozen=True):
     """What happens to a key whose name holds another value at the target.
 
     `replace` never meets one (RESTORE REPLACE); `listed` says that conflicts are told one by one
-    (policy fail) instead of counted only (policy skip). `ours_where_equal` says that the target was
-    empty at the start, so that an equal key there can only be this run's.
+    (policy fail) instead of counted only (policy skip).
     """
 
     replace: bool = False
     listed: bool = True
-    ours_where_equal: bool = False
     tolerance_ms: int = 500
 
 
@@ -112,7 +110,7 @@ class Conflicts:
 
     def _equal(self, delivery: Delivery, landing: Landing, here: ReadValue | None = None) -> None:
         """*here* is what the source says now, if that was compared instead of what had been read."""
-        ours = self._policy.ours_where_equal or delivery.lost or self._wrote(delivery.db, landing)
+        ours = delivery.lost or self._wrote(delivery.db, landing)
         ledger = self._written if ours else self._found_equal
         dump = (here.dump if here is not None else b"") or landing.record.dump
         ledger.note(delivery.db, [landing.name], [dump], [landing.record.expire_at_ms])
@@ -121,12 +119,22 @@ class Conflicts:
     def _wrote(self, db: int, landing: Landing) -> bool:
         return self._written.value_hash(db, landing.name) is not None
 
-    def _is_ours(self, db: int, landing: Landing, there: bytes | None) -> bool:
-        """Whether this run wrote what stands *there* (its payload, if it could be read) under the name."""
-        if self._wrote(db, landing):
+    def _is_ours(self, db: int, landing: Landing, there: bytes | None, deadline: int) -> bool:
+        """Whether this run wrote what stands *there* (its payload, if it could be read) under the name.
+
+        Having written the name once is no proof: others may have written it since, or another server answer now.
+        The payload itself must be the one that was noted, as the source would stamp it.
+        """
+        if there is None:
+            return False
+        body = there[:-FOOTER_BYTES]
+        if self._doubtful.value_hash(db, landing.name) == xxhash.xxh3_64_digest(body):
             return True
-        sent = self._doubtful.value_hash(db, landing.name)
-        return sent is not None and there is not None and sent == xxhash.xxh3_64_digest(there[:-FOOTER_BYTES])
+        noted = self._written.value_hash(db, landing.name)
+        if noted is None:
+            return False
+        as_read = stamp(body, version_of(landing.record.dump))
+        return noted == xxhash.xxh3_64_digest(as_read, deadline + 1)
 
     async def _weigh(self, delivery: Delivery, differing: list[_Differing]) -> None:
         """Compare as values those whose bodies or deadlines differ."""
@@ -149,7 +157,7 @@ class Conflicts:
             self._equal(delivery, landing, here)
         elif there.value is None and not there.problem:
             delivery.fresh.append(landing)
-        elif self._is_ours(delivery.db, landing, dump):
+        elif self._is_ours(delivery.db, landing, dump, there.expire_at_ms):
             delivery.ours.add(landing.name)
             delivery.fresh.append(landing)
         else:

@@ -146,17 +146,14 @@ class RedisSink:
 
     def _sort(self, delivery: Delivery, answers: list[Reply]) -> str:
         """Put every landing where its answer belongs."""
+        answered = list(zip(delivery.fresh, answers, strict=True))
+        delivery.fresh = []
+        # first, since a refusal may end the run: what was written is said then, too
+        self._settle_written(delivery, [landing for landing, answer in answered if not isinstance(answer, ErrorReply)])
         held = ""
-        written: list[Landing] = []
-        fresh, delivery.fresh = delivery.fresh, []
-        try:
-            for landing, answer in zip(fresh, answers, strict=True):
-                if not isinstance(answer, ErrorReply):
-                    written.append(landing)
-                else:
-                    held = self._place(delivery, landing, str(answer)) or held
-        finally:  # also when the run ends here: what was written is said
-            self._settle_written(delivery, written)
+        for landing, answer in answered:
+            if isinstance(answer, ErrorReply):
+                held = self._place(delivery, landing, str(answer)) or held
         return held
 
     def _place(self, delivery: Delivery, landing: Landing, refusal: str) -> str:

@@ -7,7 +7,7 @@ Limits: invalidations carry no database, so a name written in any of them counts
 leaves the value as it was counts too; nothing is told of what happened while the link was broken.
 
 Rule 1: never silent: a gap, too many names, or no right to track make `reliable` False for the rest of a session.
-        A later session begins anew, and says so (`resumed`): whoever opens it reads everything again.
+        A later session begins anew: whoever opens it reads everything again.
 Rule 2: a write is known at the latest when `catch_up`, called after it was answered, returns.
 """
 
@@ -40,15 +40,12 @@ class WriteTracker:
         available: the server lets us track; False from the start where it does not.
         lost: the link broke while it was needed: from then on everything may have changed.
         overflowed: more than *most_names* names were written and not read since.
-        resumed: there was a session before this one, and a time between them in which nobody listened.
     """
 
     def __init__(self, most_names: int = MOST_NAMES, clock: Callable[[], float] = time.monotonic) -> None:
         self.available = False
         self.lost = False
         self.overflowed = False
-        self.resumed = False
-        self._sessions = 0
         self._most_names = most_names
         self._clock = clock
         self._written: dict[bytes, float] = {}
@@ -128,8 +125,6 @@ class WriteTracker:
     def _forget(self) -> None:
         """A session knows nothing of those before it."""
         self.available = self.lost = self.overflowed = False
-        self.resumed = self._sessions > 0
-        self._sessions += 1
         self._written.clear()
         self._all_written = _NEVER
         self._pings = self._pongs = 0

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 import msgspec
+import structlog
 
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.conflicts import CONFLICT_CODE
@@ -26,6 +27,7 @@ from transfer.job.replacement import Replacement, note_names
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
 from transfer.model.errors import (
+    RESUME_HINT,
     ClusterNodeError,
     EvictingTargetError,
     GaveUpError,
@@ -78,6 +80,14 @@ class _CopyRun:
         self._evicted_before: int | None = None
 
     async def run(self) -> None:
+        try:
+            await self._run()
+        except TransferError as error:
+            if error.hint == RESUME_HINT:
+                error.hint = resume_hint(self._request)
+            raise
+
+    async def _run(self) -> None:
         source, target = await open_pair(self._request, self._report.job)
         plan = await self._planner(self._request, source, target)
         self._store.save_plan(self._report.job, msgspec.json.encode(plan).decode())
@@ -132,10 +142,13 @@ class _CopyRun:
     async def _move_and_prove(self, source: Server, target: Server, plan: CopyPlan, steering: Steering) -> None:
         engine = self._engine
         started = time.monotonic()
+        structlog.get_logger().info("reading", keys=plan.keys, writing=plan.writing, restarts=self._report.restarts)
         async with engine.tracker.running(source):
-            async with self._ticking(plan):
-                await engine.attempt(steering.stop)
-            self._report.seconds += time.monotonic() - started
+            try:
+                async with self._ticking(plan):
+                    await engine.attempt(steering.stop)
+            finally:
+                self._report.seconds += time.monotonic() - started
             await self._date(source)
             self._settle()
             steering.check()
@@ -168,6 +181,7 @@ class _CopyRun:
         said = await Replacement(source, target, self._engine).adopt(error)
         if source.identity.run_id != asked:
             self._writes_before = 0  # a new process counts anew
+        structlog.get_logger().warning("a server was replaced", restarts=self._report.restarts, error=error.message)
         for text in said:
             self._observer.warning(text)
             self._report.notes.append(text)
@@ -235,6 +249,7 @@ async def open_pair(request: CopyRequest, job: str) -> tuple[Server, Server]:
             connect_timeout=request.connect_timeout_ms / 1000,
             timeout=request.timeout_ms / 1000,
             give_up_s=request.give_up_after_ms / 1000,
+            probes_restore=address is request.target,
         )
         for address in (request.source, request.target)
     ]
@@ -251,6 +266,14 @@ def refusal(hazards: list[Hazard]) -> TransferError:
     }
     kind = kinds.get(gravest.code, GuardError)
     return kind(said, hint=f"accept with --allow {names}")
+
+
+def resume_hint(request: CopyRequest) -> str:
+    """How to go on with this very copy: its conflict policy must stay what it was."""
+    if request.on_conflict == "replace":
+        return "run the same command again: everything is written over once more"
+    consent = "" if request.on_conflict or "nonempty-target" in request.allow else " with --allow nonempty-target"
+    return f"run the same command again{consent}: keys that are equal already are skipped"
 
 
 def reject_limit(text: str, keys: int) -> int:

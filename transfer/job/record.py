@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 import msgspec
+import structlog
 
 from transfer.job.store import JobStore
 from transfer.model.errors import TransferError
@@ -33,6 +34,8 @@ async def record_run(command: str, request: CopyRequest, observer: Observer, wor
         job = store.new_job(command, str(request.source), str(request.target), asked, request.label)
         report = Report(command=command, job=job)
         observer.job_started(job, command)
+        log = structlog.get_logger().bind(job=job)
+        log.info("started", command=command, source=str(request.source), target=str(request.target))
         failure: BaseException | None = None
         try:
             await work(store, report)
@@ -45,6 +48,7 @@ async def record_run(command: str, request: CopyRequest, observer: Observer, wor
         if known is not None:
             known.facts["job"] = job
             report.exit = known.exit_code
+        log.info("ended", exit=report.exit, keys=report.keys.read, seconds=round(report.seconds, 3))
         store.finish(job, report, known)
         observer.finished(report)
         if failure is not None:

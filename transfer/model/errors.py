@@ -19,6 +19,10 @@
     ├── FileMissingError (E211, exit 4)
     ├── ServerRefusedError (E212, exit 4)
     ├── RefusedError (E204, exit 3)
+    │   ├── ConflictError (E301, exit 3)
+    │   ├── UnreadableKeyError (E302, exit 3)
+    │   ├── TooLargeError (E303, exit 3)
+    │   └── FoldedKeyError (E305, exit 3)
     ├── ReplacedError (E213, exit 4)
     ├── IncompatibleError (E500, exit 5)
     │   ├── ClusterNodeError (E501, exit 5)
@@ -42,6 +46,8 @@ Rule 3: no secret is ever part of a message; places are given redacted.
 from __future__ import annotations
 
 from typing import ClassVar
+
+RESUME_HINT = "run the same command again: keys that are equal already are skipped"
 
 
 class TransferError(Exception):
@@ -118,7 +124,7 @@ class GaveUpError(LinkError):
     """No progress was made for the whole of --give-up-after."""
 
     code, retryable = "E206", False
-    default_hint = "run the same command again with --on-conflict skip: keys that are equal already are skipped"
+    default_hint = RESUME_HINT
 
 
 class ForeignProtocolError(LinkError):
@@ -190,6 +196,34 @@ class RefusedError(TransferError):
     default_hint = "transfer jobs show ID lists them with their causes"
 
 
+class ConflictError(RefusedError):
+    """The target holds another value under the name, and keeps it (--on-conflict fail)."""
+
+    code = "E301"
+    default_hint = "--on-conflict replace writes over it, --on-conflict skip only counts it"
+
+
+class UnreadableKeyError(RefusedError):
+    """The source refused to give this key."""
+
+    code = "E302"
+    default_hint = "transfer doctor URL lists the rights that are missing"
+
+
+class TooLargeError(RefusedError):
+    """The value is larger than a quarter of --max-memory."""
+
+    code = "E303"
+    default_hint = "run again with a larger --max-memory and --on-conflict skip"
+
+
+class FoldedKeyError(RefusedError):
+    """Another source key was already written under the same name."""
+
+    code = "E305"
+    default_hint = "choose a --rename or --db mapping that keeps names apart"
+
+
 class ReplacedError(TransferError):
     """Another server process answers at an address than the one we knew."""
 
@@ -243,7 +277,7 @@ class LimitError(TransferError):
     """A limit that was set was reached; the run can go on later."""
 
     code, exit_code = "E800", 8
-    default_hint = "run the same command again with --on-conflict skip: keys that are equal already are skipped"
+    default_hint = RESUME_HINT
 
 
 class RejectLimitError(LimitError):
@@ -282,4 +316,4 @@ class InterruptedRunError(TransferError):
     """Ctrl-C or SIGTERM: the run drained what was in flight and stopped."""
 
     code, exit_code = "E1300", 130
-    default_hint = "run the same command again with --on-conflict skip: keys that are equal already are skipped"
+    default_hint = RESUME_HINT

@@ -73,7 +73,10 @@ class DbTable(msgspec.Struct):
 
 
 class VerifyResult(msgspec.Struct):
-    """Outcome of a comparison. `checked` counts keys of the source side, each once."""
+    """Outcome of a comparison. `checked` counts keys of the source side, each once.
+
+    `rejected`: keys that the copy had rejected and that differ therefore; they are no findings again.
+    """
 
     mode: str = "full"
     checked: int = 0
@@ -85,6 +88,7 @@ class VerifyResult(msgspec.Struct):
     ttl: int = 0
     changed: int = 0
     not_from_source: int = 0
+    rejected: int = 0
     seconds: float = 0.0
     changes_known_by: str = "tracking"  # tracking | hashes | nothing
 

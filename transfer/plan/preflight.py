@@ -13,7 +13,7 @@ import anyio
 
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.server import Server
-from transfer.model.errors import IncompatibleError, PermissionDeniedError
+from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard
 from transfer.model.selection import Mapping, Selection
 from transfer.model.units import show_ms
@@ -40,7 +40,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
     dbs = map_databases(request, here.keyspace)
     refuse_same(here, there, request, dbs)
     refuse_roles(here, there)
-    refuse_missing(dbs, here.side.databases, there.side.databases, here.side.place, there.side.place)
+    _refuse_missing(request, here, there, dbs)
     writing = _writing(request, here, there)
     await _refuse_missing_rights(request, source, target, here, there, dbs, writing)
     rows = _rows(here, there, dbs)
@@ -63,6 +63,20 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
 def unaccepted(plan: CopyPlan, request: CopyRequest) -> list[Hazard]:
     """The hazards of *plan* that no `--allow` of *request* names."""
     return [hazard for hazard in plan.hazards if hazard.name not in request.allow]
+
+
+def _refuse_missing(request: CopyRequest, here: Look, there: Look, dbs: dict[int, int]) -> None:
+    """A cluster node has one database; that it is a node is what a person must hear first.
+
+    Raises:
+        DatabasesError, ClusterNodeError
+    """
+    try:
+        refuse_missing(dbs, here.side.databases, there.side.databases, here.side.place, there.side.place)
+    except DatabasesError:
+        if there.shard is None or "one-shard" in request.allow:
+            raise
+        raise ClusterNodeError(there.shard.hazard(there.role, there.side.place).message) from None
 
 
 def _writing(request: CopyRequest, here: Look, there: Look) -> str:

@@ -132,6 +132,7 @@ class Rounds:
             return
         self.left_apart += bool(sight.left_hash)
         if promise is not None and promise.rejected(db, name):
+            self._result.rejected += 1
             return
         if stray or (promise is not None and promise.kept(db, name)):
             self._result.not_from_source += 1

@@ -95,6 +95,22 @@ MEANINGS: dict[str, Meaning] = {
             "keys that were there already: --on-conflict skip or replace",
         ),
     ),
+    "E301": Meaning(
+        "The target holds another value or deadline under this name. It stays, and the key is listed: policy fail.",
+        ("--on-conflict replace writes over it", "--on-conflict skip leaves it too, and exits 0"),
+    ),
+    "E302": Meaning(
+        "The source answered with an error when this key was read; the others were copied.",
+        ("the cause is the server's own words: often an ACL key pattern", "transfer doctor URL lists missing rights"),
+    ),
+    "E303": Meaning(
+        "One value would take more than a quarter of --max-memory, so it was left out and named.",
+        ("run again with a larger --max-memory and --on-conflict skip: the rest is there already",),
+    ),
+    "E305": Meaning(
+        "Two source keys come to one name at the target by --rename or --db. The first one has it.",
+        ("choose a mapping that keeps names apart", "narrow with --match so that only one of them is copied"),
+    ),
     "E205": Meaning(
         "TLS failed: the certificate is unknown, expired or for another host. No password was sent.",
         (

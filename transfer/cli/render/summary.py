@@ -41,6 +41,7 @@ def table_lines(dbs: list[DbTable], paint: Paint) -> list[str]:
         same = row.keys[0] == row.keys[1] and row.with_deadline[0] == row.with_deadline[1]
         same = same and row.digest[0] == row.digest[1]
         mark = paint("  same", "green") if same else paint("  differs", "yellow")
+        mark = mark if any(row.digest) or not same else ""
         for side, name in enumerate(("source", "target")):
             counts = f"{row.keys[side]:>15,}  {row.with_deadline[side]:>15,}"
             db = str(row.db) if side == 0 else ""
@@ -74,6 +75,8 @@ def verdict_lines(report: Report, paint: Paint) -> list[str]:
         lines.append(
             "  whether these keys changed at the source meanwhile cannot be told here: they count as differences"
         )
+    if found.rejected:
+        lines.append(f"  {found.rejected:,} rejected: listed above, not proved")
     if found.not_from_source:
         lines.append(f"  {found.not_from_source:,} keys of the target are not from this source and were left alone")
     return lines

@@ -34,8 +34,10 @@ _DUMP_VERSIONS = {
 _NO_ABILITY = ("NOPERM", "ERR unknown", "ERR Unknown", "ERR wrong number", "ERR syntax", "NOAUTH")
 
 
-async def probe_features(link: Link, identity: Identity) -> Features:
+async def probe_features(link: Link, identity: Identity, *, restores: bool = True) -> Features:
     """Find out by asking; the link is in the state it was in afterwards.
+
+    *restores* False leaves out RESTORE, which only a target needs: `restores` is what the version promises then.
 
     Raises:
         SentinelError: a Sentinel answers, which has none of it.
@@ -55,16 +57,18 @@ async def probe_features(link: Link, identity: Identity) -> Features:
         resp.command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", missing),
         resp.command("CLIENT", "TRACKING", "OFF"),
     ]
-    restores = [
-        resp.restore(missing, stamp(_UNASSIGNED_TYPE, version), 0, replace=False) for version in PROBED_VERSIONS
+    attempts = [
+        resp.restore(missing, stamp(_UNASSIGNED_TYPE, version), 0, replace=False)
+        for version in (PROBED_VERSIONS if restores else ())
     ]
-    answers = await link.ask(b"".join(questions + restores), len(questions) + len(restores))
+    answers = await link.ask(b"".join(questions + attempts), len(questions) + len(attempts))
     for answer in answers:
         if isinstance(answer, ErrorReply) and str(answer).startswith("LOADING"):
             raise LinkError("LOADING: the server is loading its data", where=link.where)
     functions, pexpiretime, usage, field_ttl, no_touch, _, hello, tracking, _ = answers[: len(questions)]
     dump_version = _footer_version(functions) or _known_dump_version(identity)
-    taken = _restorable(answers[len(questions) :], identity, dump_version)
+    tried = answers[len(questions) :]
+    taken = _restorable(tried, identity, dump_version) if tried else _presumed(identity, dump_version)
     return Features(
         dump_version=dump_version or max(taken, default=0),
         restores=taken,

@@ -30,7 +30,8 @@ class Folding:
             if owner is None:
                 self._owners.note(db, [landing.name], [origin])
             elif owner != xxhash.xxh3_64_digest(origin):
-                cause = f"another source key was already written as {landing.name!r} in db {db}"
+                name = landing.name.decode("ascii", "backslashreplace")
+                cause = f"another source key was already written as '{name}' in db {db}"
                 self._tally.reject(landing.record.db, landing.record.key, FOLD_CODE, cause)
                 continue
             kept.append(landing)

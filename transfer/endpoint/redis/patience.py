@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import anyio
+import structlog
 
 from transfer.model.errors import GaveUpError, LinkError, TargetFullError
 from transfer.model.ports import WarningListener
@@ -81,6 +82,7 @@ class Patience:
             GaveUpError: links broke, without any progress, for all of the give-up time.
         """
         self.breaks += 1
+        structlog.get_logger().debug("a link broke", where=self._where, error=error.message, breaks=self.breaks)
         if self._exhausted():
             raise GaveUpError(f"no progress for {self._give_up_s:g} s: {error.message}", where=self._where) from error
         await anyio.sleep(self._next_pause_s())

@@ -42,6 +42,7 @@ class Server:
         self.features: Features
         self.redials = 0
         self._offset_ms = 0
+        self._probes_restore = True
         self._clock = time.time() - time.monotonic()
 
     @property
@@ -61,6 +62,7 @@ class Server:
         connect_timeout: float = 10.0,
         timeout: float = 30.0,
         give_up_s: float = 300.0,
+        probes_restore: bool = True,
     ) -> Server:
         """Dial once and learn who answers; no retries, so that a wrong address fails at once.
 
@@ -68,6 +70,7 @@ class Server:
             UnreachableError, AuthError, TlsError, ForeignProtocolError, PermissionDeniedError.
         """
         server = cls(Dialer(address, name=name, connect_timeout=connect_timeout, timeout=timeout), give_up_s)
+        server._probes_restore = probes_restore
         await server.adopt()
         return server
 
@@ -75,7 +78,7 @@ class Server:
         """Take whoever answers now as the server that is meant."""
         async with self.link(db=0) as link:  # the database of the URL need not exist
             self.identity = await probe.identify(link)
-            self.features = await probe.probe_features(link, self.identity)
+            self.features = await probe.probe_features(link, self.identity, restores=self._probes_restore)
             self._offset_ms = await self._measure_offset_ms(link)
 
     async def _measure_offset_ms(self, link: Link) -> int:

@@ -39,8 +39,8 @@ from transfer.pipeline.ledger import Ledger
 from transfer.pipeline.pace import Pace
 from transfer.verify.checks import compare
 
-_READERS = 2
-_WRITERS = 2
+_READERS = 4
+_WRITERS = 4
 _PAGE_KEYS = 1000
 _LARGEST_SHARE = 4
 """A value may take up to this part of the memory budget."""

@@ -19,6 +19,7 @@ from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.report import Report
 from transfer.pipeline.flow import first_failure
+from transfer.report.log import quiet_unless_configured
 
 Work = Callable[[JobStore, Report], Awaitable[None]]
 
@@ -34,6 +35,7 @@ async def record_run(command: str, request: CopyRequest, observer: Observer, wor
         job = store.new_job(command, str(request.source), str(request.target), asked, request.label)
         report = Report(command=command, job=job)
         observer.job_started(job, command)
+        quiet_unless_configured()
         log = structlog.get_logger().bind(job=job)
         log.info("started", command=command, source=str(request.source), target=str(request.target))
         failure: BaseException | None = None

@@ -76,6 +76,14 @@ def configure_log(
     )
 
 
+def quiet_unless_configured() -> None:
+    """Where nobody configured logs (the engine used as a library), only warnings are told, on stderr."""
+    import structlog
+
+    if not structlog.is_configured():
+        configure_log()
+
+
 class _Redact:
     """The last processor before the renderer; nothing is added after it."""
 

@@ -41,7 +41,7 @@ from transfer.verify.checks import compare
 
 _READERS = 4
 _WRITERS = 4
-_PAGE_KEYS = 1000
+_PAGE_KEYS = 2000
 _LARGEST_SHARE = 4
 """A value may take up to this part of the memory budget."""
 

@@ -104,18 +104,20 @@ class Link:
     async def _collect(self, replies: int, watch: _Watch) -> list[Reply]:
         take = self._reader.gets
         got: list[Reply] = self._without_pushes(list(iter(take, _WAIT)))
-        pending = 0
+        pending = largest = 0
         while len(got) < replies:
             watch.renew()
             pending += await self._receive()
             if fresh := list(iter(take, _WAIT)):
                 got += self._without_pushes(fresh)
-                pending = 0
+                largest, pending = max(largest, pending), 0
             self._cap(pending)
         if len(got) > replies:
             raise ForeignProtocolError(
                 f"{len(got)} replies came to {replies} commands", where=self.where, replies=len(got), commands=replies
             )
+        if largest > _PIECE and not self._reader.has_data():
+            self._reader = hiredis.Reader(notEnoughData=_WAIT)  # the old one keeps a buffer as large as the reply
         return got
 
     def _without_pushes(self, replies: list[Reply]) -> list[Reply]:

@@ -9,9 +9,8 @@ Rule 3: copying listens to signals itself; what is done before and after it is `
 
 from __future__ import annotations
 
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 
 import msgspec
@@ -22,6 +21,7 @@ from transfer.job.steer import Steering
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.report import Report, worst
+from transfer.pipeline.flow import ungrouped
 from transfer.wire.dial import Dialer
 
 Copying = Callable[[CopyRequest, Observer], Awaitable[Report]]
@@ -65,8 +65,7 @@ async def demonstrate(
             say(f"two throw-away servers: source {source.address}, target {target.address}")
             filled = await _fill(source, keys, seed, say)
         say("copying, then comparing both sides in full")
-        with _signals_kept():
-            report = await copying(_request(source, target, state_dir), observer)
+        report = await copying(_request(source, target, state_dir), observer)
         async with stoppable():
             say(f"comparing the target with what seed {seed} says, key by key")
             found = await sample.verify(Dialer(target.address))
@@ -82,25 +81,10 @@ async def stoppable() -> AsyncIterator[None]:
     Raises:
         InterruptedRunError: a signal came.
     """
-    try:
-        with _signals_kept():
-            async with Steering().held() as steering:
-                steering.abort_on_stop()
-                yield
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Listening to a signal leaves its default action behind; SIGTERM's would end us and leave the folders there."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            with suppress(ValueError, TypeError):  # not the main thread; a handler that is not Python's
-                signal.signal(number, handler)
+    with ungrouped():
+        async with Steering().held() as steering:
+            steering.abort_on_stop()
+            yield
 
 
 def _request(source: ThrowawayServer, target: ThrowawayServer, state_dir: str) -> CopyRequest:

@@ -61,6 +61,11 @@ def mapping_of(request: CopyRequest, plan: CopyPlan) -> Mapping:
     return Mapping(dbs, request.renames, TtlRule(request.ttl, request.ttl_amount_ms))
 
 
+def largest_value_bytes(request: CopyRequest) -> int:
+    """Values above this are named, not taken."""
+    return request.max_memory_bytes // _LARGEST_SHARE
+
+
 def same_value(left: Value, right: Value) -> bool:
     return compare(left, right)[0] is Verdict.MATCH
 
@@ -129,7 +134,7 @@ class Engine:
         request = self.request
         budget = ByteBudget(request.max_memory_bytes)
         writers = request.workers or _WRITERS
-        limit_bytes = request.max_memory_bytes // _LARGEST_SHARE
+        limit_bytes = largest_value_bytes(request)
         here = LiveKeyspace(self.source, limit_bytes=limit_bytes)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
         source = self._source = RedisSource(

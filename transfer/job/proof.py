@@ -12,7 +12,7 @@ import anyio
 
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.server import Server
-from transfer.job.engine import Engine
+from transfer.job.engine import Engine, largest_value_bytes
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.report import Report
@@ -24,7 +24,6 @@ from transfer.verify.march import March
 from transfer.verify.sides import Changes, MarchOptions, Promise
 
 _TICK_S = 0.2
-_LARGEST_SHARE = 4
 
 
 async def prove(engine: Engine, report: Report, observer: Observer) -> None:
@@ -110,7 +109,7 @@ async def _tick(meter: Meter, observer: Observer) -> None:
 async def _keyspace(
     server: Server, request: CopyRequest, observer: Observer, keys_from: str = ""
 ) -> AsyncIterator[LiveKeyspace]:
-    limit_bytes = request.max_memory_bytes // _LARGEST_SHARE
+    limit_bytes = largest_value_bytes(request)
     keyspace = LiveKeyspace(server, limit_bytes=limit_bytes, keys_from=keys_from, on_wait=observer.warning)
     try:
         yield keyspace

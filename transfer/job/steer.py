@@ -105,7 +105,8 @@ def _handlers_kept() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             for number, handler in kept.items():
-                signal.signal(number, handler)
+                if handler is not None:  # one that is not Python's cannot be put back
+                    signal.signal(number, handler)
 
 
 def _interrupted(number: signal.Signals) -> InterruptedRunError:

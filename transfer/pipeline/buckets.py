@@ -55,10 +55,6 @@ class BucketStore:
         """
         self.add_records(map(add, hashes, values))
 
-    def add_hashes(self, hashes: Iterable[bytes]) -> None:
-        """Append records that have no value (*value_bytes* is 0)."""
-        self.add_records(hashes)
-
     def add_records(self, records: Iterable[bytes]) -> None:
         buckets, count = self._buckets, 0
         for record in records:

@@ -49,12 +49,13 @@ _COMMANDS = (
     ("doctor", "places:doctor", "Reachability and rights; with two servers, what will travel how."),
     ("jobs", "jobs:app", "Every run is kept: list them, show one."),
     ("demo", "demos:app", "Throw-away servers, real data, copy, verify: under a minute."),
+    ("bench", "bench:bench", "How fast, at what cost, beside the peers, on throw-away servers or given ones."),
     ("explain", "explain:explain", "What an error code means and what to do."),
     ("completion", "completion:completion", "Print a completion script for bash, zsh or fish."),
 )
 """Name, where it is, what --help says of it (told here, so that --help imports none of them)."""
 
-_NOT_YET = """sync export import bench schema run undo resume rejects report clear config
+_NOT_YET = """sync export import schema run undo resume rejects report clear config
 --transform --delete-extra --route --read-from --max-replica-lag --keep-idle --pace --max-source-latency
 --max-target-lag --digest --count-all --fresh --undo-dir --report --metrics --confirm --profile --config"""
 NOT_YET = frozenset(_NOT_YET.split())

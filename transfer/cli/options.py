@@ -249,3 +249,46 @@ class Names:
     """How names of keys are shown."""
 
     hash_keys: Annotated[bool, _flag(_TALK, "--hash-keys", "", "Names hashed in findings, rejects and logs.")] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class BenchData:
+    """What a benchmark measures, and how often. Words and numbers left out are the question's own."""
+
+    keys: Annotated[int | None, _flag(_WHAT, "--keys", "N", "How many keys (copy: 1000000).")] = None
+    rounds: Annotated[int | None, _flag(_WHAT, "--rounds", "N", "How often each way takes its turn (3).")] = None
+    seed: Annotated[int, _flag(_WHAT, "--seed", "N", "The same seed, the same data (1).")] = 1
+    values: Annotated[
+        str, _flag(_WHAT, "--values", "mixed|small|N", "Every type; strings of 100 bytes; strings of N bytes.")
+    ] = ""
+    server: Annotated[
+        str, _flag(_WHAT, "--server", "PROGRAM", "What to start: a path, a name on PATH, or bundled (redis-server).")
+    ] = ""
+    way: Annotated[tuple[str, ...], _flag(_WHAT, "--way", "NAME", "Only this row of the table; again for more.")] = ()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class BenchOut:
+    """What becomes of a result."""
+
+    out: Annotated[str, _flag(_RUN, "--out", "FILE.json", "Write the result, every round in it.")] = ""
+    plot: Annotated[str, _flag(_RUN, "--plot", "FILE.svg", "Draw it, .svg or .png (extra `bench`).")] = ""
+    compare: Annotated[str, _flag(_RUN, "--compare", "BASE.json", "Changes since a result that --out wrote.")] = ""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class BenchLimits:
+    """What a result must keep."""
+
+    max: Annotated[
+        tuple[str, ...], _flag(_PROOF, "--max", "RATIO=N", "Exit 6 if the ratio is more; again for more.")
+    ] = ()
+    min: Annotated[
+        tuple[str, ...], _flag(_PROOF, "--min", "RATIO=N", "Exit 6 if the ratio is less; again for more.")
+    ] = ()
+    limits: Annotated[
+        str, _flag(_PROOF, "--limits", "reach|stretch|FILE", "What this project aims at, or limits of yours (JSON).")
+    ] = ""

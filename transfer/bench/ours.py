@@ -1,0 +1,70 @@
+"""Ours: the real command in a process of its own, as a user runs it.
+
+`wall_s` has the start of the interpreter and preflight in it; `seconds` is what the result line says. `ended` is of
+the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+
+from transfer.bench.places import url_of
+from transfer.bench.process import Ran, python_environment, run
+from transfer.bench.ways import Row, WayError
+from transfer.model.endpoint import Address
+
+COMMAND = (sys.executable, "-m", "transfer")
+_CHANGED_MEANWHILE = 7
+
+
+async def copy(source: Address, target: Address, *, verify: str = "none", pace: str = "max") -> Row:
+    """`transfer copy`; with *verify* the row has `verify_s` too."""
+    words = ["copy", url_of(source), url_of(target), "--verify", verify, "--yes"]
+    result, ran = await _result([*words, *await pace_words(pace)], source, target)
+    row = {"wall_s": ran.wall_s, "seconds": result["seconds"], "engine_cpu_s": ran.cpu_s, "ended": ran.ended}
+    row["rss_mib"] = max(ran.rss_mib, result["peak_rss_bytes"] / 2**20)
+    row["keys"] = result["keys"]["read"]
+    if verify != "none":
+        row["verify_s"] = result["verify"]["seconds"]
+    return row
+
+
+async def verify(left: Address, right: Address) -> Row:
+    """`transfer verify`, in full."""
+    result, ran = await _result(["verify", url_of(left), url_of(right)], left, right)
+    seconds = result["verify"].get("seconds") or result["seconds"]
+    return {"wall_s": ran.wall_s, "seconds": seconds, "engine_cpu_s": ran.cpu_s, "rss_mib": ran.rss_mib}
+
+
+async def pace_words(pace: str) -> list[str]:
+    """`--pace` as far as this release knows it."""
+    return ["--pace", pace] if await anyio.to_thread.run_sync(knows_pace) else []
+
+
+@cache
+def knows_pace() -> bool:
+    """Whether `transfer copy` takes --pace."""
+    import subprocess
+
+    words = [*COMMAND, "copy", "--help"]
+    done = subprocess.run(words, env=python_environment(), capture_output=True, text=True, check=False)
+    return "--pace" in done.stdout
+
+
+async def _result(words: list[str], source: Address, target: Address) -> tuple[dict[str, Any], Ran]:
+    """The result line. 7 (keys changed meanwhile) is an answer too: users write while latency is measured."""
+    secrets = {"TRANSFER_SOURCE_PASSWORD": source.password, "TRANSFER_TARGET_PASSWORD": target.password}
+    given = {name: secret.reveal() for name, secret in secrets.items() if secret}
+    with tempfile.TemporaryDirectory() as state:
+        full = [*COMMAND, *words, "--json", "--quiet", "--state", str(Path(state))]
+        ran = await run(full, environment=python_environment(**given))
+    if ran.exit not in (0, _CHANGED_MEANWHILE):
+        raise WayError(f"transfer {words[0]}: {ran.complaint}", exit=ran.exit)
+    return json.loads(ran.out.splitlines()[-1]), ran

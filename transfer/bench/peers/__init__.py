@@ -1,0 +1,1 @@
+"""The others, on the same servers: scripts in Python, the server's own ways, programs on PATH."""

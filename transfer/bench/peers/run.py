@@ -104,21 +104,25 @@ async def rdb_cli(tool: str, cli: str, source: Address, target: Address) -> Row:
         file = str(Path(folder) / "dump.rdb")
         _well(await _cli(cli, source, "--rdb", file), "redis-cli --rdb")
         words = [tool, file, "redis", "-h", target.host, "-p", str(target.port), "-r", "-l", "1000"]
-        return _row(_well(await run(words), "rdb-cli"))
+        return _row(_well(await run(words, folder=Path(folder)), "rdb-cli"))
 
 
 async def gunyu(tool: str, source: Address, target: Side, keys: int) -> Row:
     """It follows for ever: ended once the target holds all keys. Its checkpoints are keys too."""
     sides = (("input", source), ("output", target.address))
     config = "".join(f"{n}:\n  redis:\n    addresses: [{_at(a)}]\n    type: standalone\n" for n, a in sides)
+    give_up = time.monotonic() + _SYNC_WITHIN_S
 
     async def all_there() -> bool:
-        return await target.keys() >= keys
+        return await target.keys() >= keys or time.monotonic() > give_up
 
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "gunyu.yaml").write_text(config)
-        words = [tool, "-conf", "gunyu.yaml", "-cmd", "sync"]
-        return _row(await run(words, folder=Path(folder), until=all_there)) | {"keys": keys}
+        cache = f"channel:\n  storer:\n    dirPath: {folder}/cache\n"
+        (Path(folder) / "gunyu.yaml").write_text(config + cache)
+        ran = await run([tool, "-conf", "gunyu.yaml"], folder=Path(folder), until=all_there)
+    if await target.keys() < keys:
+        raise WayError(f"gunyu: {ran.complaint}", exit=ran.exit)
+    return _row(ran) | {"keys": keys}
 
 
 async def full_check(tool: str, source: Address, target: Address) -> Row:

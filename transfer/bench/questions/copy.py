@@ -55,18 +55,24 @@ def part_of(keys: int) -> int:
     return keys if keys <= _PART_FROM_KEYS else max(_PART_FROM_KEYS, keys // 10)
 
 
+def limit_of(keys: int) -> int:
+    """The same for a script, to which 0 is all."""
+    part = part_of(keys)
+    return part if part < keys else 0
+
+
 def _ways(pair: Pair, asked: Asked, folder: Path, skipped: dict[str, str]) -> list[Way]:
     here, there = pair.source.address, pair.target.address
     part = part_of(asked.keys)
-    pipelines = partial(peers.script, "pipelines", here, there, limit=part)
+    pipelines = partial(peers.script, "pipelines", here, there, limit=limit_of(asked.keys))
     return [
         Way("copy", partial(ours.copy, here, there), ours=True),
         Way("copy + verify", partial(ours.copy, here, there, verify="full"), ours=True),
         Way("migrate", partial(peers.script, "migrate", here, there)),
         Way("replicaof disk", partial(peers.replicaof, pair.source, pair.target, "disabled")),
         Way("replicaof diskless", partial(peers.replicaof, pair.source, pair.target, "swapdb")),
-        Way("redis-py pipelines", pipelines, part=part),
-        Way("redis-py loop", partial(peers.script, "loop", here, there, limit=LOOP_KEYS), part=LOOP_KEYS),
+        Way("redis-py pipelines", pipelines),
+        Way("redis-py loop", partial(peers.script, "loop", here, there, limit=LOOP_KEYS)),
         *_programs(pair, part, folder, skipped),
     ]
 

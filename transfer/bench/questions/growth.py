@@ -19,6 +19,8 @@ _BYTES_PER_KEY = {"mixed": 500, "small": 250}
 
 
 async def measure(asked: Asked) -> Answer:
+    if asked.ways:
+        raise UsageError("--way: growth has one way, the copy", hint="leave --way out")
     _fits(asked)
     counts = [max(1, asked.keys // part) for part in (100, 10, 1)]
     taken = Taken()

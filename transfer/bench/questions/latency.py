@@ -18,7 +18,7 @@ from transfer.bench.data import fill
 from transfer.bench.peers import run as peers
 from transfer.bench.places import Pair, started
 from transfer.bench.questions import Answer, Asked, known
-from transfer.bench.questions.copy import part_of
+from transfer.bench.questions.copy import limit_of
 from transfer.bench.rounds import chosen, take_turns
 from transfer.bench.ways import Row, Way
 
@@ -43,7 +43,6 @@ async def measure(asked: Asked) -> Answer:
 
 def _ways(pair: Pair, asked: Asked) -> list[Way]:
     here, there = pair.source.address, pair.target.address
-    part = part_of(asked.keys)
 
     def beside(work: Callable[[], Awaitable[Row]]) -> Callable[[], Awaitable[Row]]:
         return partial(_beside, pair, work)
@@ -53,7 +52,7 @@ def _ways(pair: Pair, asked: Asked) -> list[Way]:
         Way("copy, polite", beside(partial(ours.copy, here, there, pace="polite")), ours=True),
         Way("copy, max", beside(partial(ours.copy, here, there, pace="max")), ours=True),
         Way("migrate", beside(partial(peers.script, "migrate", here, there))),
-        Way("redis-py pipelines", beside(partial(peers.script, "pipelines", here, there, limit=part)), part=part),
+        Way("redis-py pipelines", beside(partial(peers.script, "pipelines", here, there, limit=limit_of(asked.keys)))),
         Way("replicaof disk", beside(partial(peers.replicaof, pair.source, pair.target, "disabled"))),
     ]
 

@@ -43,5 +43,5 @@ async def _ways(pair: Pair, stack: AsyncExitStack) -> list[Way]:
         ]
         script = partial(peers.script, "pipelines", here, there, limit=_PEER_KEYS)
         ways.append(Way(f"copy, {ms} ms", partial(ours.copy, here, there), ours=True))
-        ways.append(Way(f"redis-py pipelines, {ms} ms", script, part=_PEER_KEYS))
+        ways.append(Way(f"redis-py pipelines, {ms} ms", script))
     return ways

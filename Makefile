@@ -28,7 +28,7 @@ check: $(VENV)/.test  ## what must hold before a commit
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-bench: $(VENV)/.test  ## one million keys, beside MIGRATE, on throw-away servers
+bench: $(VENV)/.test  ## one million keys, beside the peers, on throw-away servers
 	$(BIN)/python benchmarks/bench_copy.py
 
 clean:

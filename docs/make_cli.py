@@ -22,6 +22,7 @@ PAGES = (
     ("demo", "fill"),
     ("demo", "verify"),
     ("demo", "clear"),
+    ("bench",),
     ("explain",),
     ("completion",),
 )

@@ -62,7 +62,7 @@ def _result(question: Question, asked: Asked, told: Answer) -> dict[str, Any]:
         "seed": asked.seed,
         "rounds": max((len(rows) for rows in told.taken.rows.values()), default=0),
         "median": told.taken.median,
-        "ratios": told.ratios,
+        "ratios": {name: told.ratios[name] for name in question.ratios if name in told.ratios},
         "scaled": told.taken.scaled,
         "skipped": told.taken.skipped,
         "all": told.taken.rows,

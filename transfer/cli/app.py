@@ -42,6 +42,12 @@ _VERIFY = """Do these two places hold the same data?
 Nothing is written on either side. Every key of A is compared with B (type, value, deadline), and every key of B is \
 accounted for. Exit 0: the same. 6: differences, each a finding. 7: only keys that changed meanwhile."""
 
+_BENCH = """How fast, at what cost, beside the peers, on throw-away servers or given ones.
+
+All ways take turns on the same two servers in one run; medians are told, and ratios by name. On given servers (copy and \
+verify only) one way is run once, into a target that must be empty, and nothing of theirs is deleted. Exit 6: a limit \
+was missed. What the rows and figures mean: docs/benchmarks.md."""
+
 _COMMANDS = (
     ("copy", "copy:copy", _COPY),
     ("verify", "verify:verify", _VERIFY),
@@ -49,7 +55,7 @@ _COMMANDS = (
     ("doctor", "places:doctor", "Reachability and rights; with two servers, what will travel how."),
     ("jobs", "jobs:app", "Every run is kept: list them, show one."),
     ("demo", "demos:app", "Throw-away servers, real data, copy, verify: under a minute."),
-    ("bench", "bench:bench", "How fast, at what cost, beside the peers, on throw-away servers or given ones."),
+    ("bench", "bench:bench", _BENCH),
     ("explain", "explain:explain", "What an error code means and what to do."),
     ("completion", "completion:completion", "Print a completion script for bash, zsh or fish."),
 )

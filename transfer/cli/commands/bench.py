@@ -37,9 +37,6 @@ def bench(
 ) -> int:
     """How fast, at what cost, beside the peers: on throw-away servers in one interleaved run, or on given ones.
 
-    On given servers (copy and verify only) one way is run once, into a target that must be empty, and nothing is
-    deleted before or after. Peers that are not here are named. Exit 6: a limit was missed.
-
     Parameters
     ----------
     question

@@ -2,10 +2,9 @@
 
 It sends GET and SET in turn, paced, until its stdin ends, and prints [[second, milliseconds], ...] as JSON.
 
-Rule 1: a request that had to wait for a slow one before it counts from when it was due, so that one stall of 100 ms
-        is seen by all the users it would have met.
-Rule 2: waking up late is this process's fault, not the server's: a request that was not held up by the one before
-        counts from when it was sent.
+Rule 1: a request is sent when it is due, whether or not those before it are answered, as by many users that do not
+        know of each other: one stall of 100 ms is seen by everybody it holds up, and by nobody after it.
+Rule 2: a request counts from when it was sent: waking up late is this process's fault, not the server's.
 Rule 3: it writes KEYS keys of its own, over and over, with values of one size.
 """
 
@@ -18,9 +17,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -33,11 +32,13 @@ from transfer.wire.dial import Dialer
 KEYS = 100
 PER_S = 1_000
 _VALUE = b"v" * 100
-_ANSWERS = {b"+OK\r\n", b"$100\r\n" + _VALUE + b"\r\n"}
+_ANSWERS = (b"$100\r\n" + _VALUE + b"\r\n", b"+OK\r\n")
+"""To a GET, to a SET."""
+_CHUNK = 1 << 16
 _PATIENCE_S = 120.0
 
 Samples = list[tuple[float, float]]
-"""(second of the monotonic clock at which it was answered, milliseconds it took)"""
+"""(second of the monotonic clock at which it was sent, milliseconds until it was answered)"""
 
 
 class Watcher:
@@ -77,7 +78,7 @@ async def watching(address: Address, per_s: int = PER_S) -> AsyncIterator[Watche
 
 
 def percentiles(samples: Samples, began: float, ended: float) -> dict[str, float]:
-    """p50, p99, p99.9 and the largest of what was answered between two moments, in milliseconds."""
+    """p50, p99, p99.9 and the largest of what was sent between two moments, in milliseconds."""
     inside = sorted(ms for at, ms in samples if began <= at <= ended)
     if not inside:
         return {"requests": 0.0}
@@ -95,33 +96,51 @@ def _name(number: int) -> bytes:
 
 
 def _run(host: str, port: int, per_s: int) -> Samples:
-    requests = [command("SET", _name(n), _VALUE) if n % 2 else command("GET", _name(n)) for n in range(KEYS)]
-    samples: Samples = []
     with socket.create_connection((host, port), _PATIENCE_S) as link:
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         print("connected", flush=True)
-        began, last, number = time.monotonic(), 0.0, 0
-        while True:
-            due = began + number / per_s
-            wait_s = max(0.0, due - time.monotonic())
-            if select.select([sys.stdin], [], [], wait_s)[0]:
-                return samples
-            sent = time.monotonic()
-            _ask(link, requests[number % KEYS])
-            answered = time.monotonic()
-            since = due if last > due else sent
-            samples.append((answered, (answered - since) * 1000))
-            last, number = answered, number + 1
+        return _converse(link, per_s)
 
 
-def _ask(link: Any, request: bytes) -> None:
-    link.sendall(request)
-    got = b""
-    while got not in _ANSWERS:
-        data = link.recv(4_096)
-        if not data or got.startswith(b"-"):
-            raise SystemExit(f"the server answered {got!r}")
-        got += data
+def _converse(link: socket.socket, per_s: int) -> Samples:
+    """Requests out when they are due, answers in when they come, until stdin ends."""
+    requests = [command("SET", _name(n), _VALUE) if n % 2 else command("GET", _name(n)) for n in range(KEYS)]
+    open_: deque[tuple[float, bytes]] = deque()  # when it was sent, what it will be answered
+    samples: Samples = []
+    began, number, got = time.monotonic(), 0, b""
+    while True:
+        wait_s = max(0.0, began + number / per_s - time.monotonic())
+        ready = select.select([sys.stdin, link], [], [], wait_s)[0]
+        if link in ready:
+            got = _take(got + _received(link), open_, samples)
+        if sys.stdin in ready:
+            while open_:
+                got = _take(got + _received(link), open_, samples)
+            return samples
+        now = time.monotonic()
+        while began + number / per_s <= now:
+            open_.append((time.monotonic(), _ANSWERS[number % 2]))
+            link.sendall(requests[number % KEYS])
+            number += 1
+
+
+def _received(link: socket.socket) -> bytes:
+    data = link.recv(_CHUNK)
+    if not data:
+        raise SystemExit("the server closed the connection")
+    return data
+
+
+def _take(got: bytes, open_: deque[tuple[float, bytes]], samples: Samples) -> bytes:
+    """Note every whole answer in *got* and return the rest."""
+    now, start = time.monotonic(), 0
+    while open_ and len(got) - start >= len(open_[0][1]):
+        sent, answer = open_.popleft()
+        if not got.startswith(answer, start):
+            raise SystemExit(f"the server answered {got[start : start + len(answer)]!r}")
+        start += len(answer)
+        samples.append((sent, (now - sent) * 1000))
+    return got[start:]
 
 
 if __name__ == "__main__":

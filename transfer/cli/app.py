@@ -44,9 +44,9 @@ accounted for. Exit 0: the same. 6: differences, each a finding. 7: only keys th
 
 _BENCH = """How fast, at what cost, beside the peers, on throw-away servers or given ones.
 
-All ways take turns on the same two servers in one run; medians are told, and ratios by name. On given servers (copy and \
-verify only) one way is run once, into a target that must be empty, and nothing of theirs is deleted. Exit 6: a limit \
-was missed. What the rows and figures mean: docs/benchmarks.md."""
+All ways take turns on the same two servers in one run; medians are told, and ratios by name. On given servers (copy \
+and verify only) one way is run once, into a target that must be empty, and nothing of theirs is deleted. Exit 6: a \
+limit was missed. What the rows and figures mean: docs/benchmarks.md."""
 
 _COMMANDS = (
     ("copy", "copy:copy", _COPY),

@@ -1,6 +1,6 @@
 """`latency`: GET and SET of one client, paced, beside nothing, beside ours and beside the peers.
 
-Only what was answered while the work itself ran is counted: not the start of an interpreter, not preflight.
+Only what was sent while the work itself ran is counted: not the start of an interpreter, not preflight.
 """
 
 from __future__ import annotations

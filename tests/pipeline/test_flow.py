@@ -24,7 +24,7 @@ class Numbers:
         for number in range(self.count):
             await self.budget.acquire(10)
             self.most_held = max(self.most_held, self.budget.held_bytes)
-            await emit(Batch(Position("all", str(number)), [], 10))
+            await emit(Batch(Position("all", str(number)), 0, [], [], [], [], 10))
 
 
 class Collected:

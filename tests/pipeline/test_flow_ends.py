@@ -24,7 +24,7 @@ class Endless:
         number = 0
         while not self.stop.is_set():
             await self.budget.acquire(1)
-            await emit(Batch(Position("all", str(number)), [], 1))
+            await emit(Batch(Position("all", str(number)), 0, [], [], [], [], 1))
             number += 1
             if number == 2 and self.fail is not None:
                 await self.fail.wait()

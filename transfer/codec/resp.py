@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import hiredis
 
@@ -50,6 +51,45 @@ _FOREVER = b"*4\r\n$7\r\nRESTORE\r\n$%d\r\n%b\r\n$1\r\n0\r\n$%d\r\n%b\r\n"
 _FOREVER_REPLACE = b"*5\r\n$7\r\nRESTORE\r\n$%d\r\n%b\r\n$1\r\n0\r\n$%d\r\n%b\r\n$7\r\nREPLACE\r\n"
 _DEADLINE = b"*5\r\n$7\r\nRESTORE\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$6\r\nABSTTL\r\n"
 _DEADLINE_REPLACE = b"*6\r\n$7\r\nRESTORE\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$6\r\nABSTTL\r\n$7\r\nREPLACE\r\n"
+
+
+def restore_all(keys: list[bytes], dumps: list[bytes], sizes: list[int], *, replace: bool) -> bytes:
+    """`restore` of every key, without a deadline: out of ready pieces, twice as fast as formatting each.
+
+    *sizes*: the bytes of each dump.
+    """
+    if replace or max(sizes) >= _READY or max(map(len, keys)) >= _READY:
+        return b"".join([restore(key, dump, -1, replace=replace) for key, dump in zip(keys, dumps, strict=True)])
+    heads, lengths = map(_RESTORE.__getitem__, map(len, keys)), map(_NO_DEADLINE.__getitem__, sizes)
+    return b"".join(chain.from_iterable(zip(heads, keys, lengths, dumps, strict=True)))[2:] + b"\r\n"
+
+
+def set_all(keys: list[bytes], values: list[bytes], sizes: list[int], *, replace: bool) -> bytes:
+    """MSET of all, or MSETNX: all of them or, where one is there already, none. *sizes*: the bytes of each value."""
+    head = (b"*%d\r\n$4\r\nMSET" if replace else b"*%d\r\n$6\r\nMSETNX") % (1 + 2 * len(keys))
+    word = _WORD.__getitem__ if max(sizes) < _READY and max(map(len, keys)) < _READY else _word
+    words = chain.from_iterable(zip(map(word, map(len, keys)), keys, map(word, sizes), values, strict=True))
+    return b"".join((head, *words, b"\r\n"))
+
+
+def _word(size: int) -> bytes:
+    return b"\r\n$%d\r\n" % size
+
+
+_READY = 2048
+"""Sizes below this have their pieces ready."""
+_WORD = [_word(size) for size in range(_READY)]
+_RESTORE = [b"\r\n*4\r\n$7\r\nRESTORE" + word for word in _WORD]
+_NO_DEADLINE = [b"\r\n$1\r\n0" + word for word in _WORD]
+
+
+def set_parts(key: bytes, value: bytes, expire_at_ms: int, *, replace: bool) -> tuple[bytes, bytes, bytes]:
+    """SET, only of a new key unless *replace*, in three pieces like `restore_parts`. PXAT is Redis 6.2+."""
+    words, tail = (3, b"\r\n") if replace else (4, b"\r\n$2\r\nNX\r\n")
+    if expire_at_ms > 0:
+        at = b"%d" % expire_at_ms
+        words, tail = words + 2, b"%b$4\r\nPXAT\r\n$%d\r\n%b\r\n" % (tail, len(at), at)
+    return b"*%d\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n" % (words, len(key), key, len(value)), value, tail
 
 
 def restore_parts(key: bytes, dump: bytes, expire_at_ms: int, *, replace: bool) -> tuple[bytes, bytes, bytes]:

@@ -46,7 +46,7 @@ def in_order(body: bytes) -> list[bytes] | None:
 
 def _strings(body: bytes, each: int) -> tuple[list[bytes], int]:
     """count, then *each* times as many strings; every item is its slice, length and all."""
-    count, at = _length(body, 1)
+    count, at = read_length(body, 1)
     step = body[at] + 1
     if step <= _SHORT and at + count * each * step == len(body) and set(body[at::step]) == {step - 1}:
         return [body[start : start + step] for start in range(at, len(body), step)], len(body)
@@ -64,19 +64,19 @@ def _string_end(body: bytes, at: int) -> int:
     """Where a string that is long, an integer or compressed ends."""
     head = body[at]
     if head < _INT8:
-        size, at = _length(body, at)
+        size, at = read_length(body, at)
         return at + size
     if head == _LZF:
-        size, at = _length(body, at + 1)
-        _, at = _length(body, at)
+        size, at = read_length(body, at + 1)
+        _, at = read_length(body, at)
         return at + size
     if head > _LZF:
         raise IndexError
     return at + 1 + (1 << (head - _INT8))
 
 
-def _length(body: bytes, at: int) -> tuple[int, int]:
-    """A length and the offset after it."""
+def read_length(body: bytes, at: int) -> tuple[int, int]:
+    """A length and the offset after it. Raises IndexError where none stands there."""
     head = body[at]
     if head < 0x40:
         return head, at + 1
@@ -91,7 +91,7 @@ def _length(body: bytes, at: int) -> tuple[int, int]:
 
 def _blob(body: bytes) -> tuple[bytes, int]:
     """The one string a packed value is saved as; not read where it is compressed."""
-    size, at = _length(body, 1)
+    size, at = read_length(body, 1)
     if at + size > len(body):
         raise IndexError
     return body[at : at + size], at + size

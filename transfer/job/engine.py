@@ -146,6 +146,7 @@ class Engine:
                 page_keys=request.batch or _PAGE_KEYS,
                 limit_bytes=limit_bytes,
                 keys_from=request.keys_from,
+                strings=request.format == "auto" and self.target.features.takes_strings,
             ),
             budget=budget,
             tally=self.tally,
@@ -177,6 +178,7 @@ class Engine:
             same_value,
             self.kept,
             doubtful=self._doubtful,
+            source_version=lambda: self.source.features.dump_version,
         )
         rebuild = Rebuild(
             self.source,

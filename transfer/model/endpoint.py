@@ -96,7 +96,8 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     """What a live server can do, found by asking it (never by its version alone).
 
     `dump_version` is the RDB version in the footer of its DUMP payloads; `restores` the set of
-    versions its RESTORE takes, as probed; `pexpiretime` (7.0+) reads absolute deadlines.
+    versions its RESTORE takes, as probed; `pexpiretime` (7.0+) reads absolute deadlines; `gives_strings` says that
+    many strings can be read by one MGET, `takes_strings` that they can be written by MSET, MSETNX and SET ... PXAT.
     """
 
     dump_version: int = 0
@@ -106,5 +107,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     tracking: bool = False
     field_ttl: bool = False
     memory_usage: bool = False
+    gives_strings: bool = False
+    takes_strings: bool = False
     transaction_keys: int = 64
     """Keys that may share a MULTI: 1 on a cluster node, which refuses keys of different slots together."""

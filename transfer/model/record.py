@@ -12,6 +12,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """One key as it was at one moment.
 
     `dump` is the payload as DUMP gave it: type byte, value, RDB version (2 bytes), CRC-64 (8 bytes).
+    Out of a batch of strings it is the string itself.
     """
 
     db: int
@@ -31,13 +32,25 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct):
-    """Records in the order they were read, with the position they complete.
+    """Keys of one logical database in the order they were read, with the position they complete.
 
-    `asked` counts the keys the source was asked for: `len(records) + gone + filtered + rejected` there.
+    Column by column, since an object for every key would cost as much as moving it: `keys`, `dumps`, `sizes` (bytes
+    of each dump: looking at every one of them costs, too) and `deadlines` belong together by place. `strings`: the
+    dumps are the strings themselves, not DUMP payloads.
     `size_bytes` is what the batch holds of the memory budget until it is acknowledged.
     An emptied batch still carries its position, which must be acknowledged.
     """
 
     position: Position
-    records: list[Record]
+    db: int
+    keys: list[bytes]
+    dumps: list[bytes]
+    sizes: list[int]
+    deadlines: list[int]
     size_bytes: int = 0
+    strings: bool = False
+
+    def records(self) -> list[Record]:
+        """The same, key by key."""
+        columns = zip(self.keys, self.dumps, self.deadlines, strict=True)
+        return [Record(self.db, key, dump, deadline) for key, dump, deadline in columns]

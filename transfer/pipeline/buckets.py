@@ -1,9 +1,10 @@
 """Many small records by hash, in memory as long as they fit, then on disk: exact, and bounded.
 
-    hash (8 bytes) + value (fixed width) -> bucket (first byte of the hash) -> ... bytearray
-                                                                             `-> full: all buckets -> one unlinked file
+    hash (8 bytes) + value (fixed width) -> unsorted -> bucket (first byte of the hash) -> ... bytearray
+                                                                                         `-> full: one unlinked file
 
-Rule 1: records are only appended; of those with the same hash the last one holds.
+Rule 1: records are only appended; of those with the same hash the last one holds. They are put into their buckets
+        when the first question is asked: most stores of a run are never asked one.
 Rule 2: reading back goes bucket by bucket: 1/256 of everything is in memory as a dict at a time.
 Rule 3: the file has no name while it is in use, mode 0600, and is gone with the process.
 """
@@ -15,12 +16,12 @@ import struct
 import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from operator import add
 
 from transfer.model.errors import LimitError
 
 HASH_BYTES = 8
 _BUCKETS = 256
+_PIECES = struct.Struct(f"{HASH_BYTES}s").iter_unpack
 _AT_ONCE = 128
 """Records unpacked by one call."""
 _HEADROOM_BYTES = 64 << 20
@@ -39,9 +40,11 @@ class BucketStore:
         self._memory_bytes = max(memory_bytes, self.record_bytes * _BUCKETS)
         self._spill_dir = spill_dir or tempfile.gettempdir()
         self._shape = f"{HASH_BYTES}s{value_bytes}s"
+        self._values = struct.Struct(f"{value_bytes}s").iter_unpack
         self._one = struct.Struct(f"{HASH_BYTES}s{value_bytes}x")
         self._many = struct.Struct(f"{HASH_BYTES}s{value_bytes}x" * _AT_ONCE)
         self._buckets = [bytearray() for _ in range(_BUCKETS)]
+        self._unsorted: list[tuple[bytes, bytes]] = []
         self._held_bytes = 0
         self._file = -1
         self._file_bytes = 0
@@ -53,9 +56,15 @@ class BucketStore:
         Raises:
             LimitError: memory is used up and the disk has no room.
         """
-        self.add_records(map(add, hashes, values))
+        both = b"".join(hashes), b"".join(values)
+        self._unsorted.append(both)
+        self._held_bytes += sum(map(len, both))
+        if self._held_bytes > self._memory_bytes:
+            self._spill()
 
     def add_records(self, records: Iterable[bytes]) -> None:
+        """Like `add`, hash and value of each in one."""
+        self._sort()
         buckets, count = self._buckets, 0
         for record in records:
             buckets[record[0]] += record
@@ -67,6 +76,7 @@ class BucketStore:
     def find(self, wanted: bytes) -> bytes | None:
         """The value of the last record with hash *wanted*; searches its bucket, for rare questions only."""
         number = wanted[0]
+        self._sort()
         found = self._find_in(self._buckets[number], wanted)
         for at, size in reversed(self._segments[number]) if found is None else ():
             found = self._find_in(os.pread(self._file, size, at), wanted)
@@ -100,6 +110,7 @@ class BucketStore:
         """Let go of memory and file; safe to call twice."""
         self._buckets = [bytearray() for _ in range(_BUCKETS)]
         self._segments = [[] for _ in range(_BUCKETS)]
+        self._unsorted = []
         self._held_bytes = self._file_bytes = 0
         if self._file >= 0:
             os.close(self._file)
@@ -109,7 +120,16 @@ class BucketStore:
         if getattr(self, "_file", -1) >= 0:
             os.close(self._file)
 
+    def _sort(self) -> None:
+        """Put what was added since into its buckets."""
+        buckets = self._buckets
+        for hashes, values in self._unsorted:
+            for (key,), (value,) in zip(_PIECES(hashes), self._values(values), strict=True):
+                buckets[key[0]] += key + value
+        self._unsorted = []
+
     def _whole(self, number: int) -> bytes:
+        self._sort()
         parts = [os.pread(self._file, size, at) for at, size in self._segments[number]]
         return b"".join((*parts, self._buckets[number]))
 
@@ -121,6 +141,7 @@ class BucketStore:
 
     def _spill(self) -> None:
         self._open_file()
+        self._sort()
         for number, bucket in enumerate(self._buckets):
             if bucket:
                 _write_all(self._file, bucket, self._file_bytes)

@@ -72,7 +72,7 @@ class Flow:
     async def _write_all(self, batches: MemoryObjectReceiveStream[Batch]) -> None:
         async with batches:
             async for batch in batches:
-                await self._pace.wait(len(batch.records), batch.size_bytes)
+                await self._pace.wait(len(batch.keys), batch.size_bytes)
                 if not self._failed and not self._stop.is_set():
                     await self._write(batch)
                 self._budget.release(batch.size_bytes)

@@ -29,8 +29,10 @@ class Ledger:
             LimitError: memory is used up and the disk has no room.
         """
         names = map(xxhash.xxh3_64_digest, keys, repeat(db))
-        seeds = repeat(0) if deadlines is None else map(_PLUS_ONE, deadlines)
-        self._store.add(names, map(xxhash.xxh3_64_digest, values, seeds))
+        if deadlines is None or max(deadlines, default=-1) < 0:
+            self._store.add(names, map(xxhash.xxh3_64_digest, values))
+        else:
+            self._store.add(names, map(xxhash.xxh3_64_digest, values, map(_PLUS_ONE, deadlines)))
 
     def value_hash(self, db: int, key: bytes) -> bytes | None:
         """The hash noted last for this key, None if it was never noted. Slow: for the few keys in doubt."""

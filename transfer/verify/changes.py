@@ -17,6 +17,7 @@ from typing import Protocol
 
 import xxhash
 
+from transfer.codec.strings import string_of
 from transfer.model.ports import KeyLedger
 
 
@@ -69,8 +70,9 @@ class ChangesSinceCopy:
     """For the check after a copy: writes at the source since the copy read the key.
 
     *watch* must have forgotten, key by key, what the copy's reads have seen (WriteTracker.clean).
-    *ledgers* hold what the copy read: target database and name, and the bytes of the source's DUMP payload,
-    with its deadline where *deadlines_noted* (hash seeded with deadline + 1, as `Ledger.note` does).
+    *ledgers* hold what the copy read: target database and name, and the bytes of the source's DUMP payload, or of
+    the string itself where it was read as one, with its deadline where *deadlines_noted* (hash seeded with
+    deadline + 1, as `Ledger.note` does).
     """
 
     def __init__(
@@ -107,4 +109,5 @@ class ChangesSinceCopy:
 
     def _says_the_same(self, read: set[bytes], payload: bytes | None, left_ms: int) -> bool:
         seed = left_ms + 1 if self._deadlines_noted else 0
-        return payload is not None and xxhash.xxh3_64_digest(payload, seed) in read
+        forms = () if payload is None else (payload, string_of(payload))
+        return any(form is not None and xxhash.xxh3_64_digest(form, seed) in read for form in forms)

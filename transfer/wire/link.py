@@ -29,7 +29,6 @@ _DEFAULT_CAP = 64 << 20
 _WAIT = object()
 """Stands for 'no whole reply yet', which None and False cannot: they are replies."""
 
-_OK = b"+OK\r\n"
 _Push = hiredis.PushNotification
 
 Reply = Any
@@ -127,15 +126,15 @@ class Link:
         self._pushes += [reply for reply in replies if type(reply) is _Push]
         return [reply for reply in replies if type(reply) is not _Push]
 
-    async def ask_acknowledged(self, parts: tuple[bytes, ...] | list[bytes], commands: int) -> list[Reply] | None:
-        """Like `ask_parts`, for commands that all answer OK as a rule: None says that they did.
+    async def ask_acknowledged(self, parts: tuple[bytes, ...] | list[bytes], expected: bytes) -> list[Reply] | None:
+        """Like `ask_parts`, for commands whose answers are *expected* to be those bytes: None says that they were.
 
-        Their answers are compared at once, as bytes, and parsed only if one is another.
+        They are compared at once, and parsed only if one is another. Every expected answer is one line.
         """
         if self.closed:
             raise LinkError("this link is closed", where=self.where)
         try:
-            return await self._converse(parts, commands, self.timeout, _OK * commands)
+            return await self._converse(parts, expected.count(b"\n"), self.timeout, expected)
         except BaseException:
             await self.close()
             raise

@@ -2,7 +2,8 @@
 
     FUNCTION DUMP              -> the RDB version of its payloads (footer)
     RESTORE of type byte 8     -> the versions it takes: "Bad data format" = the version passed, the type did not
-    PEXPIRETIME, MEMORY USAGE, HPEXPIRETIME of a key that is not there; CLIENT NO-TOUCH, CLIENT TRACKING on and off
+    PEXPIRETIME, MEMORY USAGE, HPEXPIRETIME, MGET of a key that is not there; CLIENT NO-TOUCH, TRACKING on and off
+    MULTI, MSET, MSETNX, SET ... PXAT, DISCARD -> whether strings may be written; nothing of it runs
 
 Rule 1: a right that is missing, or a command that is unknown, is an ability that is missing; never a failure.
 Rule 2: a server that refuses RESTORE for another reason (full, read-only, another slot) is judged by its version.
@@ -56,6 +57,7 @@ async def probe_features(link: Link, identity: Identity, *, restores: bool = Tru
         resp.command("HELLO", 2),
         resp.command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", missing),
         resp.command("CLIENT", "TRACKING", "OFF"),
+        resp.command("MGET", missing),
     ]
     attempts = [
         resp.restore(missing, stamp(_UNASSIGNED_TYPE, version), 0, replace=False)
@@ -65,7 +67,7 @@ async def probe_features(link: Link, identity: Identity, *, restores: bool = Tru
     for answer in answers:
         if isinstance(answer, ErrorReply) and str(answer).startswith("LOADING"):
             raise LinkError("LOADING: the server is loading its data", where=link.where)
-    functions, pexpiretime, usage, field_ttl, no_touch, _, hello, tracking, _ = answers[: len(questions)]
+    functions, pexpiretime, usage, field_ttl, no_touch, _, hello, tracking, _, strings = answers[: len(questions)]
     dump_version = _footer_version(functions) or _known_dump_version(identity)
     tried = answers[len(questions) :]
     taken = _restorable(tried, identity, dump_version) if tried else _presumed(identity, dump_version)
@@ -77,8 +79,25 @@ async def probe_features(link: Link, identity: Identity, *, restores: bool = Tru
         tracking=_can(hello) and _can(tracking),
         field_ttl=_can(field_ttl),
         memory_usage=_can(usage),
+        gives_strings=_can(strings) and identity.mode != "cluster",
+        takes_strings=restores and await _takes_strings(link, identity, missing),
         transaction_keys=1 if identity.mode == "cluster" else 64,
     )
+
+
+async def _takes_strings(link: Link, identity: Identity, missing: bytes) -> bool:
+    """Rights are checked when a command is queued; PXAT is 6.2+ (redis-doc commands/set.md)."""
+    if identity.mode == "cluster" or identity.vendor not in ("redis", "valkey") or identity.version < (6, 2, 0):
+        return False
+    queued = [
+        resp.command("MULTI"),
+        resp.command("MSET", missing, ""),
+        resp.command("MSETNX", missing, ""),
+        resp.command("SET", missing, "", "NX", "PXAT", 1),
+        resp.command("DISCARD"),
+    ]
+    answers = await link.ask(b"".join(queued), len(queued))
+    return all(_can(answer) for answer in answers)
 
 
 def unlikely_key() -> bytes:

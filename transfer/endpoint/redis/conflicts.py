@@ -10,10 +10,13 @@ Equal payloads prove equality, unequal ones prove nothing: equal sets have unequ
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import xxhash
 
-from transfer.codec.dump import FOOTER_BYTES, stamp, version_of
+from transfer.codec.dump import FOOTER_BYTES, stamp
+from transfer.codec.strings import string_of
 from transfer.codec.unordered import same_items
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Delivery, Landing
@@ -47,7 +50,8 @@ class Conflicts:
     """Decides about busy landings of one run.
 
     *kept* notes the names of conflicts whose own value stayed; *doubtful* the bodies of what was sent when a run
-    of the flow ended without an answer: found there later, they are this run's.
+    of the flow ended without an answer: found there later, they are this run's. *source_version* is the RDB version
+    of the source's payloads. What was noted of a string may be its payload or the string itself.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Conflicts:
         kept: KeyLedger,
         *,
         doubtful: KeyLedger,
+        source_version: Callable[[], int],
     ) -> None:
         self._target = target
         self._policy = policy
@@ -72,6 +77,7 @@ class Conflicts:
         self._same = same
         self._kept = kept
         self._doubtful = doubtful
+        self._source_version = source_version
 
     async def resolve(self, delivery: Delivery) -> None:
         """Decide about every busy landing; those that are gone by now, or are to be written over, become fresh."""
@@ -85,7 +91,7 @@ class Conflicts:
             for landing, dump, deadline in zip(some, there.payloads, there.deadlines, strict=True):
                 if dump is None and landing.name not in unread:
                     delivery.fresh.append(landing)
-                elif dump is None or not self._alike(landing, dump, deadline):
+                elif dump is None or not self._alike(delivery, landing, dump, deadline):
                     differing.append((landing, dump))
                 else:
                     self._equal(delivery, landing)
@@ -95,11 +101,14 @@ class Conflicts:
     def doubt(self, delivery: Delivery) -> None:
         """Remember what *delivery* sent without learning what became of it."""
         for landing in (*delivery.fresh, *delivery.busy):
-            self._doubtful.note(delivery.db, [landing.name], [landing.record.dump[:-FOOTER_BYTES]])
+            body = landing.record.dump if delivery.strings else landing.record.dump[:-FOOTER_BYTES]
+            self._doubtful.note(delivery.db, [landing.name], [body])
 
-    def _alike(self, landing: Landing, dump: bytes, deadline: int) -> bool:
+    def _alike(self, delivery: Delivery, landing: Landing, dump: bytes, deadline: int) -> bool:
         if not self._same_deadline(landing.expire_at_ms, deadline):
             return False
+        if delivery.strings:
+            return string_of(dump) == landing.record.dump
         here, there = landing.record.dump[:-FOOTER_BYTES], dump[:-FOOTER_BYTES]
         return here == there or same_items(here, there) is not None
 
@@ -127,14 +136,16 @@ class Conflicts:
         """
         if there is None:
             return False
-        body = there[:-FOOTER_BYTES]
-        if self._doubtful.value_hash(db, landing.name) == xxhash.xxh3_64_digest(body):
+        forms = [there[:-FOOTER_BYTES]]
+        if (string := string_of(there)) is not None:
+            forms.append(string)
+        if self._doubtful.value_hash(db, landing.name) in [xxhash.xxh3_64_digest(form) for form in forms]:
             return True
         noted = self._written.value_hash(db, landing.name)
         if noted is None:
             return False
-        as_read = stamp(body, version_of(landing.record.dump))
-        return noted == xxhash.xxh3_64_digest(as_read, deadline + 1)
+        forms[0] = stamp(forms[0], self._source_version())
+        return noted in [xxhash.xxh3_64_digest(form, deadline + 1) for form in forms]
 
     async def _weigh(self, delivery: Delivery, differing: list[_Differing]) -> None:
         """Compare as values those whose bodies or deadlines differ."""

@@ -6,7 +6,7 @@ import msgspec
 
 from transfer.endpoint.redis.passing import LOADING, replaced_data
 from transfer.model.errors import IncompatibleError, PermissionDeniedError, ReadOnlyTargetError, TransferError
-from transfer.model.record import NO_DEADLINE, Record
+from transfer.model.record import NO_DEADLINE, Batch, Record
 from transfer.model.selection import Mapping
 from transfer.model.tally import Tally
 from transfer.model.value import ReadValue
@@ -27,7 +27,8 @@ class Delivery(msgspec.Struct):
     `fresh` is to be sent, `busy` was answered BUSYKEY, `refused` holds landings whose payload was
     refused, with the reply. `lost` says that a request broke off, so that some of them may have arrived.
     `ours` are names whose value there is this run's own older read: they are written over. `rounds` counts
-    the attempts so far.
+    the attempts so far. `strings`: the records hold strings, not DUMP payloads. `whole` is a batch that lands as it
+    is and was not sent yet: only if its answers are not as hoped for does it become landings.
     """
 
     db: int
@@ -37,11 +38,21 @@ class Delivery(msgspec.Struct):
     lost: bool = False
     ours: set[bytes] = msgspec.field(default_factory=set)
     rounds: int = 0
+    strings: bool = False
+    whole: Batch | None = None
 
     @property
     def open(self) -> int:
-        """How many landings have no fate yet."""
-        return len(self.fresh) + len(self.busy) + len(self.refused)
+        """How many records have no fate yet."""
+        unsent = len(self.whole.keys) if self.whole is not None else 0
+        return unsent + len(self.fresh) + len(self.busy) + len(self.refused)
+
+    def unfold(self) -> None:
+        """Make landings of `whole`, those without a deadline first: so they are sent."""
+        if self.whole is not None:
+            landings = [Landing(record, record.key, record.expire_at_ms) for record in self.whole.records()]
+            self.fresh = sorted(landings, key=_expires)
+            self.whole = None
 
 
 class Approach:
@@ -51,6 +62,10 @@ class Approach:
         self.mapping = mapping
         self._tally = tally
         self._plain = mapping.keeps_names and mapping.ttl.kind == "keep"
+
+    def straight(self, batch: Batch, target_now_ms: int) -> bool:
+        """Whether every record of *batch* lands under its own name and deadline, and none has passed."""
+        return self._plain and all(deadline < 0 or deadline > target_now_ms for deadline in batch.deadlines)
 
     def land(self, records: list[Record], source_now_ms: int, target_now_ms: int) -> list[Landing]:
         """Name and deadline of every record; those whose deadline has passed at the target are counted out."""
@@ -76,6 +91,15 @@ class Approach:
         old = landing.record
         deadline = self.mapping.ttl.apply(found.expire_at_ms, source_now_ms, target_now_ms)
         return Landing(Record(old.db, old.key, found.dump or old.dump, found.expire_at_ms), landing.name, deadline)
+
+
+def lasting(landings: list[Landing]) -> Landing:
+    """The first without a deadline, if there is one, else the last."""
+    return next((landing for landing in landings if not _expires(landing)), landings[-1])
+
+
+def _expires(landing: Landing) -> bool:
+    return landing.expire_at_ms != NO_DEADLINE
 
 
 def ends_run(text: str, where: str) -> TransferError | None:

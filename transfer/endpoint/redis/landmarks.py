@@ -8,12 +8,9 @@ An old save of the target holds the first keys of a copy and not the last: both 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 from transfer.codec import resp
 from transfer.endpoint.redis import probe
-from transfer.endpoint.redis.landing import Landing
-from transfer.model.record import NO_DEADLINE
 from transfer.wire.link import Link
 
 _FIRST, _DRAWN = 50, 100
@@ -41,11 +38,9 @@ class Landmarks:
         self._seen = 0
         self._random = random.Random(0)
 
-    def note(self, db: int, landings: Sequence[Landing]) -> None:
-        """Some of *landings*, acknowledged in database *db* of the target, may be remembered: one at most."""
-        lasting = (landing for landing in landings if landing.expire_at_ms == NO_DEADLINE)
-        chosen = next(lasting, landings[-1])
-        mark = ((chosen.record.db, chosen.record.key), (db, chosen.name))
+    def note(self, there: tuple[int, bytes], here: tuple[int, bytes]) -> None:
+        """A key of the source was acknowledged *here* at the target; give one of each batch, one that lasts."""
+        mark = (there, here)
         self._seen += 1
         if len(self._first) < _FIRST:
             self._first.append(mark)

@@ -31,17 +31,19 @@ class Moment(msgspec.Struct):
     """What keys held when they were read, in the order they were asked for.
 
     A payload is None where the key was gone, refused or too large; `refused` says why, `too_large` how
-    many bytes. The deadline of such a key means nothing.
+    many bytes. The deadline of such a key means nothing. `sizes` of the payloads in bytes, 0 where there is none.
     """
 
     payloads: list[bytes | None]
     deadlines: list[int]
+    sizes: list[int]
     refused: dict[bytes, str] = msgspec.field(default_factory=dict)
     too_large: dict[bytes, int] = msgspec.field(default_factory=dict)
 
     def __iadd__(self, other: Moment) -> Moment:
         self.payloads += other.payloads
         self.deadlines += other.deadlines
+        self.sizes += other.sizes
         self.refused |= other.refused
         self.too_large |= other.too_large
         return self
@@ -53,18 +55,18 @@ async def prepare(link: Link, features: Features) -> None:
         await link.command("CLIENT", "NO-TOUCH", "ON")
 
 
-def read_request(keys: list[bytes], pexpiretime: bool) -> tuple[bytes, int]:
+def read_request(keys: list[bytes], pexpiretime: bool, *, strings: bool = False) -> tuple[bytes, int]:
     """One group's request and the number of its replies; the last reply is EXEC's."""
     words = [b"$%d\r\n%b\r\n" % (len(key), key) for key in keys]
+    many = b"*%d\r\n$4\r\nMGET\r\n%b" % (1 + len(words), b"".join(words)) if strings else b""
+    values, count = (many, 1) if strings else (_DUMP + _DUMP.join(words), len(keys))
     if pexpiretime:
-        body = _PEXPIRETIME + _PEXPIRETIME.join(words) + _DUMP + _DUMP.join(words)
-        return resp.transaction(body), 2 * len(keys) + 2
-    body = resp.TIME + _PTTL + _PTTL.join(words) + resp.TIME + _DUMP + _DUMP.join(words)
-    return resp.transaction(body), 2 * len(keys) + 4
+        return resp.transaction(_PEXPIRETIME + _PEXPIRETIME.join(words) + values), len(keys) + count + 2
+    return resp.transaction(resp.TIME + _PTTL + _PTTL.join(words) + resp.TIME + values), len(keys) + count + 4
 
 
 def parse_reply(reply: list[Reply], count: int, pexpiretime: bool) -> tuple[list[Reply], list[Reply], bool]:
-    """EXEC's array for *count* keys -> payloads, absolute deadlines, and whether the deadlines are exact."""
+    """EXEC's array for *count* keys -> payloads or MGET's answer, absolute deadlines, whether these are exact."""
     if pexpiretime:
         return reply[count:], reply[:count], True
     first, last = (int(s) * 1000 + int(us) // 1000 for s, us in (reply[0], reply[count + 1]))
@@ -101,7 +103,7 @@ class MomentReader:
             OversizedReplyError: a reply passed the link's cap; read again over a new link.
             PermissionDeniedError, ServerRefusedError: no key can be read.
         """
-        moment = Moment([], [])
+        moment = Moment([], [], [])
         for portion in await self.portions(keys):
             moment += await self.read_portion(portion)
         return moment
@@ -119,19 +121,23 @@ class MomentReader:
             sizes.mark_too_large(keys, estimates, self.limit_bytes)
         return _packed(keys, estimates, 1 if sizes.care is Care.ALONE else len(keys))
 
-    async def read_portion(self, keys: list[bytes]) -> Moment:
-        """Read *keys*, one of the lists `portions` gave, with one request."""
+    async def read_portion(self, keys: list[bytes], *, strings: bool = False) -> Moment:
+        """Read *keys*, one of the lists `portions` gave, with one request.
+
+        Where they are taken for *strings* a payload is the string itself, and None if the key holds another type,
+        is gone or cannot be read so: that one is to be read again as what it is.
+        """
         known = self.sizes.too_large
         too_large = {key: known[key] for key in keys if key in known} if known else {}
         if too_large:
-            return await self._read_without(keys, Moment([], [], {}, too_large))
+            return await self._read_without(keys, Moment([], [], [], {}, too_large), strings)
         before = self.link.received_bytes
         try:
-            moment = await self._ask(keys)
+            moment = await self._ask(keys, strings)
         except OversizedReplyError:
             self.sizes.distrust(keys, self.link.cap_bytes)
             raise
-        self.sizes.learn(moment.payloads, self.link.received_bytes - before)
+        self.sizes.learn(moment.sizes, self.link.received_bytes - before)
         return moment
 
     async def _estimate(self, keys: list[bytes]) -> list[int]:
@@ -142,16 +148,15 @@ class MomentReader:
         replies = await self.link.ask(request, len(keys))
         return [size if type(size) is int else 0 for size in replies]
 
-    async def _ask(self, keys: list[bytes]) -> Moment:
-        exact = self.features.pexpiretime
-        step = self.features.transaction_keys
+    async def _ask(self, keys: list[bytes], strings: bool) -> Moment:
+        exact, step = self.features.pexpiretime, self.features.transaction_keys
         groups = [keys[at : at + step] for at in range(0, len(keys), step)]
-        requests = [read_request(group, exact) for group in groups]
+        requests = [read_request(group, exact, strings=strings) for group in groups]
         replies = await self.link.ask(b"".join([request for request, _ in requests]), sum(n for _, n in requests))
-        moment = Moment([], [])
+        moment, read = Moment([], [], []), self._strings if strings else self._group
         ends = accumulate(count for _, count in requests)
         for group, (_, count), end in zip(groups, requests, ends, strict=True):
-            moment += await self._group(group, replies[end - count : end])
+            moment += await read(group, replies[end - count : end])
         return moment
 
     async def _group(self, keys: list[bytes], replies: list[Reply]) -> Moment:
@@ -165,8 +170,18 @@ class MomentReader:
             if exact:
                 break
         if _ONLY_VALUES.issuperset(map(type, payloads)):
-            return Moment(payloads, deadlines)
+            return Moment(payloads, deadlines, _sizes(payloads))
         return _with_refusals(keys, payloads, deadlines)
+
+    async def _strings(self, keys: list[bytes], replies: list[Reply]) -> Moment:
+        """A group that MGET was to read; where it could not, every key is left to be read as what it is."""
+        if isinstance(replies[-1], list):
+            (values,), deadlines, exact = parse_reply(replies[-1], len(keys), self.features.pexpiretime)
+            if exact and isinstance(values, list):
+                return Moment(values, deadlines, _sizes(values))
+        else:
+            await refuse_passing(self.link, {str(answer) for answer in replies if _is_error(answer)})
+        return Moment([None] * len(keys), [NO_DEADLINE] * len(keys), [0] * len(keys))
 
     async def _aborted(self, keys: list[bytes], replies: list[Reply]) -> Moment:
         """EXEC was refused: name the keys whose commands were refused when queued, read the others."""
@@ -180,17 +195,19 @@ class MomentReader:
         if not refused or len(refused) == len(keys) > 1:
             kind = PermissionDeniedError if "NOPERM" in str(causes) else ServerRefusedError
             raise kind(f"the server refused to read keys: {min(causes)}", where=self.link.where)
-        return await self._read_without(keys, Moment([], [], refused, {}))
+        return await self._read_without(keys, Moment([], [], [], refused, {}))
 
-    async def _read_without(self, keys: list[bytes], left_out: Moment) -> Moment:
+    async def _read_without(self, keys: list[bytes], left_out: Moment, strings: bool = False) -> Moment:
         """Read *keys* but for those *left_out* names, which get empty places."""
         others = [key for key in keys if key not in left_out.refused and key not in left_out.too_large]
-        found = await self.read_portion(others) if others else Moment([], [])
+        found = await self.read_portion(others, strings=strings) if others else Moment([], [], [])
         held = dict(zip(others, zip(found.payloads, found.deadlines, strict=True), strict=True))
         both = [held.get(key, (None, NO_DEADLINE)) for key in keys]
+        payloads = [payload for payload, _ in both]
         return Moment(
-            [payload for payload, _ in both],
+            payloads,
             [deadline for _, deadline in both],
+            _sizes(payloads),
             left_out.refused | found.refused,
             left_out.too_large | found.too_large,
         )
@@ -206,10 +223,19 @@ def _is_error(reply: Reply) -> bool:
     return isinstance(reply, ErrorReply)
 
 
-def _with_refusals(keys: list[bytes], payloads: list[Reply], deadlines: list[int]) -> Moment:
+def _sizes(payloads: list[bytes | None]) -> list[int]:
+    """Bytes of each, 0 for None."""
+    try:
+        return list(map(len, payloads))  # type: ignore[arg-type]  # None is rare
+    except TypeError:
+        return [0 if payload is None else len(payload) for payload in payloads]
+
+
+def _with_refusals(keys: list[bytes], replies: list[Reply], deadlines: list[int]) -> Moment:
     """Error replies among the payloads become refusals by name."""
-    refused = {key: str(reply) for key, reply in zip(keys, payloads, strict=True) if _is_error(reply)}
-    return Moment([None if _is_error(reply) else reply for reply in payloads], deadlines, refused)
+    refused = {key: str(reply) for key, reply in zip(keys, replies, strict=True) if _is_error(reply)}
+    payloads = [None if _is_error(reply) else reply for reply in replies]
+    return Moment(payloads, deadlines, _sizes(payloads), refused)
 
 
 def _packed(keys: list[bytes], estimates: list[int], most_keys: int) -> list[list[bytes]]:

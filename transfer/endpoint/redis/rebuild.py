@@ -12,7 +12,7 @@ from __future__ import annotations
 from itertools import accumulate
 
 from transfer.codec.dump import MODULE_TYPES, has_field_ttl
-from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_run
+from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_run, lasting
 from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.logical import BUSY, WRITTEN, LogicalItem, unwritable, write_values
 from transfer.endpoint.redis.server import Server
@@ -128,7 +128,8 @@ class Rebuild:
             self._tally.settle("repeated" if landing.name in delivery.ours else "written")
             self._tally.bytes_written += len(record.dump)
         if landings:
-            self._landmarks.note(delivery.db, landings)
+            mark = lasting(landings)
+            self._landmarks.note((mark.record.db, mark.record.key), (delivery.db, mark.name))
 
     def _place(self, delivery: Delivery, landing: Landing, refusal: str) -> str:
         if failure := ends_run(refusal, self._target.where):

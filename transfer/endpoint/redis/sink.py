@@ -1,6 +1,6 @@
 """A live server as a target: batches in, every record's fate into the Tally.
 
-    Batch -> Approach (name, deadline) -> RESTORE x n in one request -> all OK: written
+    Batch -> Approach (name, deadline) -> RESTORE, or MSETNX and SET, in one request -> all OK: written
                                               -> BUSYKEY: Conflicts looks at both sides
                                               -> payload refused: Rebuild writes by type commands
                                               -> OOM, LOADING ...: the same records again after a pause
@@ -12,23 +12,22 @@ Rule 2: keys that are not ours never change unless the policy is `replace`.
 
 from __future__ import annotations
 
-from transfer.codec import resp
 from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import Folding
-from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_run
+from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_run, lasting
 from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.links import Links
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.rebuild import REFUSED_CODE, Rebuild
+from transfer.endpoint.redis.sending import LARGE_BYTES, UNDECIDED, send_batch, send_landings
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import LinkError
 from transfer.model.ports import KeyLedger
-from transfer.model.record import Batch
+from transfer.model.record import NO_DEADLINE, Batch
 from transfer.model.tally import Tally
 from transfer.wire.link import ErrorReply, Link, Reply
 from transfer.wire.replies import ReplyClass, classify
 
-_LARGE_BYTES = 256 << 10
 _MOST_ROUNDS = 200
 """Attempts, waits not counted, after which a key that comes and goes at the target is given up."""
 
@@ -69,16 +68,13 @@ class RedisSink:
 
     async def write(self, batch: Batch) -> None:
         """As `Sink.write`; all records of a batch come from one logical database."""
-        if not batch.records:
+        if not batch.keys:
             return
-        db = self._approach.mapping.dbs[batch.records[0].db]
-        landings = self._approach.land(batch.records, self._source.now_ms(), self._target.now_ms())
-        if self._folding is not None:
-            landings = self._folding.claim(db, landings)
-        delivery = Delivery(db, landings)
-        if self._writing == "logical":
-            delivery.refused = [(landing, "written by type commands") for landing in landings]
-            delivery.fresh = []
+        delivery = Delivery(self._approach.mapping.dbs[batch.db], [], strings=batch.strings)
+        if self._lands_whole(batch):
+            delivery.whole = batch
+        else:
+            self._unfold(delivery, batch)
         try:
             while delivery.open:
                 await self._advance(delivery)
@@ -87,13 +83,37 @@ class RedisSink:
                 self._conflicts.doubt(delivery)
             raise
 
+    def _lands_whole(self, batch: Batch) -> bool:
+        """Whether *batch* may be sent column by column: nothing is to be changed, claimed or sent in pieces."""
+        return (
+            self._folding is None
+            and not self._by_type(batch)
+            and max(batch.sizes) <= LARGE_BYTES
+            and self._approach.straight(batch, self._target.now_ms())
+        )
+
+    def _by_type(self, batch: Batch) -> bool:
+        """Whether type commands write *batch*; strings come as themselves and need no payload to be taken."""
+        return self._writing == "logical" and not batch.strings
+
+    def _unfold(self, delivery: Delivery, batch: Batch) -> None:
+        landings = self._approach.land(batch.records(), self._source.now_ms(), self._target.now_ms())
+        if self._folding is not None:
+            landings = self._folding.claim(delivery.db, landings)
+        if self._by_type(batch):
+            delivery.refused = [(landing, "written by type commands") for landing in landings]
+        else:
+            delivery.fresh = landings
+
     async def _advance(self, delivery: Delivery) -> None:
         """One attempt on one link; what could not be decided stays in *delivery*."""
         open_before, held = delivery.open, ""
         try:
             async with self._links.lease(delivery.db) as link:
-                if delivery.fresh:
-                    held = await self._restore(link, delivery)
+                if delivery.whole is not None:
+                    held = await self._send_whole(link, delivery, delivery.whole)
+                if delivery.fresh and not held:
+                    held = await self._send(link, delivery)
                 if delivery.busy and not held:
                     await self._conflicts.resolve(delivery)
                 if delivery.refused and not held:
@@ -118,11 +138,30 @@ class RedisSink:
                 self._reject(landing, "this name kept coming and going at the target while it was to be written")
             delivery.fresh, delivery.busy, delivery.refused = [], [], []
 
-    async def _restore(self, link: Link, delivery: Delivery) -> str:
-        """Send all fresh landings; returns a refusal that holds for now ("OOM ..."), else ""."""
-        fresh, replace = delivery.fresh, self._policy.replace
+    async def _send_whole(self, link: Link, delivery: Delivery, batch: Batch) -> str:
+        """Send a batch as it is; returns a refusal that holds for now ("OOM ..."), else ""."""
         try:
-            answers = await _send(link, fresh, replace=replace, ours=delivery.ours)
+            answers = await send_batch(
+                link, batch, replace=self._policy.replace, together=self._target.features.transaction_keys
+            )
+        except BaseException:
+            delivery.lost = True
+            delivery.unfold()
+            raise
+        if answers is None:
+            delivery.whole = None
+            self._settle(delivery.db, batch.keys, batch.dumps, batch.deadlines, sum(batch.sizes))
+            lasts = batch.deadlines.index(NO_DEADLINE) if NO_DEADLINE in batch.deadlines else 0
+            self._landmarks.note((batch.db, batch.keys[lasts]), (delivery.db, batch.keys[lasts]))
+            return ""
+        delivery.unfold()
+        return self._sort(delivery, answers)
+
+    async def _send(self, link: Link, delivery: Delivery) -> str:
+        """Send all fresh landings; returns a refusal that holds for now ("OOM ..."), else ""."""
+        fresh = delivery.fresh
+        try:
+            answers = await send_landings(link, delivery, replace=self._policy.replace)
         except BaseException:
             delivery.lost = True
             raise
@@ -135,21 +174,29 @@ class RedisSink:
     def _settle_written(self, delivery: Delivery, landings: list[Landing]) -> None:
         if not landings:
             return
-        db, dumps = delivery.db, [landing.record.dump for landing in landings]
-        deadlines = [landing.record.expire_at_ms for landing in landings]
-        self._written.note(db, [landing.name for landing in landings], dumps, deadlines)
-        over = sum(landing.name in delivery.ours for landing in landings) if delivery.ours else 0
-        self._tally.settle("written", len(landings) - over)
+        names, records = [landing.name for landing in landings], [landing.record for landing in landings]
+        dumps, deadlines = [record.dump for record in records], [record.expire_at_ms for record in records]
+        over = sum(name in delivery.ours for name in names) if delivery.ours else 0
+        self._settle(delivery.db, names, dumps, deadlines, sum(map(len, dumps)), over)
+        mark = lasting(landings)
+        self._landmarks.note((mark.record.db, mark.record.key), (delivery.db, mark.name))
+
+    def _settle(
+        self, db: int, names: list[bytes], dumps: list[bytes], deadlines: list[int], size_bytes: int, over: int = 0
+    ) -> None:
+        """Everything was written; *over* of it over what this run had written before."""
+        self._written.note(db, names, dumps, deadlines)
+        self._tally.settle("written", len(names) - over)
         self._tally.settle("repeated", over)
-        self._tally.bytes_written += sum(map(len, dumps))
-        self._landmarks.note(db, landings)
+        self._tally.bytes_written += size_bytes
 
     def _sort(self, delivery: Delivery, answers: list[Reply]) -> str:
         """Put every landing where its answer belongs."""
         answered = list(zip(delivery.fresh, answers, strict=True))
-        delivery.fresh = []
+        delivery.fresh = [landing for landing, answer in answered if answer is UNDECIDED]
         # first, since a refusal may end the run: what was written is said then, too
-        self._settle_written(delivery, [landing for landing, answer in answered if not isinstance(answer, ErrorReply)])
+        written = [it for it, answer in answered if answer is not UNDECIDED and not isinstance(answer, ErrorReply)]
+        self._settle_written(delivery, written)
         held = ""
         for landing, answer in answered:
             if isinstance(answer, ErrorReply):
@@ -177,19 +224,3 @@ class RedisSink:
 
     async def close(self) -> None:
         await self._links.close()
-
-
-async def _send(link: Link, landings: list[Landing], *, replace: bool, ours: set[bytes]) -> list[Reply] | None:
-    """One request for all, None if all were written."""
-    return await link.ask_acknowledged(_request(landings, replace, ours), len(landings))
-
-
-def _request(landings: list[Landing], replace: bool, ours: set[bytes]) -> list[bytes]:
-    """RESTORE of every landing, joined, but for large payloads, which stay the bytes they are."""
-    restore = resp.restore
-    if not ours and max([len(landing.record.dump) for landing in landings]) <= _LARGE_BYTES:
-        return [b"".join([restore(it.name, it.record.dump, it.expire_at_ms, replace=replace) for it in landings])]
-    parts: list[bytes] = []
-    for it in landings:
-        parts += resp.restore_parts(it.name, it.record.dump, it.expire_at_ms, replace=replace or it.name in ours)
-    return resp.joined(parts, 4 * _LARGE_BYTES)

@@ -55,13 +55,13 @@ class PayloadSizes:
         expected = self._largest_bytes if self.care else self._mean_bytes * _CAUTION
         return max(1, int(size_bytes / max(1.0, expected)))
 
-    def learn(self, payloads: list[bytes | None], received_bytes: int) -> None:
-        """Take in one portion: *payloads* as they came, in *received_bytes* of replies."""
-        if not payloads:
+    def learn(self, sizes: list[int], received_bytes: int) -> None:
+        """Take in one portion: payloads of these *sizes*, in *received_bytes* of replies."""
+        if not sizes:
             return
-        mean = received_bytes / len(payloads)
+        mean = received_bytes / len(sizes)
         self._mean_bytes = _FORGETTING * self._mean_bytes + (1 - _FORGETTING) * mean
-        largest = max(map(len, filter(None, payloads)), default=0) if received_bytes > _LARGE_BYTES else 0
+        largest = max(sizes) if received_bytes > _LARGE_BYTES else 0
         if largest > _LARGE_BYTES:
             self._large_ahead, self._largest_bytes = _CALM_PORTIONS, largest
         else:

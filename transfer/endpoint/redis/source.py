@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from itertools import compress
 
 import anyio
 import msgspec
@@ -26,10 +27,11 @@ from transfer.endpoint.redis.reading import UNREAD_BYTES, Moment, MomentReader, 
 from transfer.endpoint.redis.scanning import Page, Scanner
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.sizes import Care, PayloadSizes
+from transfer.endpoint.redis.strings import StringShare
 from transfer.endpoint.redis.underway import Underway
 from transfer.model.errors import LinkError, PermissionDeniedError
 from transfer.model.ports import Budget, ReadListener
-from transfer.model.record import Batch, Position, Record
+from transfer.model.record import Batch, Position
 from transfer.model.selection import Selection
 from transfer.model.tally import Tally
 from transfer.model.units import show_bytes
@@ -47,6 +49,7 @@ class SourceOptions(msgspec.Struct, frozen=True):
     """How to read: `dbs` in this order, `readers` at once, `page_keys` names a page.
 
     `limit_bytes`: values estimated larger are rejected by name. `keys_from`: a file of names instead of SCAN.
+    `strings`: strings may come as themselves, in batches of their own.
     """
 
     dbs: tuple[int, ...]
@@ -54,6 +57,7 @@ class SourceOptions(msgspec.Struct, frozen=True):
     page_keys: int = 500
     limit_bytes: int = 64 << 20
     keys_from: str = ""
+    strings: bool = False
 
 
 class RedisSource:
@@ -92,6 +96,8 @@ class RedisSource:
             prepare=lambda link: prepare(link, server.features),
         )
         self._sizes: defaultdict[int, PayloadSizes] = defaultdict(PayloadSizes)
+        usable = options.strings and server.features.gives_strings
+        self._share = StringShare(usable=usable)
         self._scanner: Scanner | None = None
         self._done: set[int] = set()
         self._underway = Underway()
@@ -127,8 +133,7 @@ class RedisSource:
 
     def acknowledged(self, batch: Batch) -> None:
         """*batch* has arrived: its keys may be read again."""
-        if batch.records:
-            self._underway.leave(batch.records[0].db, [record.key for record in batch.records])
+        self._underway.leave(batch.db, batch.keys)
 
     async def _read_pages(self, db: int, pages: MemoryObjectReceiveStream[Page], emit: Emit) -> None:
         async with pages:
@@ -143,6 +148,7 @@ class RedisSource:
 
     async def _read_names(self, db: int, names: list[bytes], page: Page, emit: Emit) -> None:
         """Read *names* portion by portion; a portion that broke off is read again."""
+        strings = self._share.mostly
         while names and not self._stop.is_set():
             held = 0
             try:
@@ -152,16 +158,19 @@ class RedisSource:
                     )
                     if self._asks_types:
                         names = await self._of_types(reader, db, names)
+                    others: list[bytes] = []
                     for portion in await reader.portions(names):
                         held = self._expected_bytes(db, portion)
                         await self._budget.acquire(held)
-                        batch = await self._read_portion(reader, db, portion, page)
+                        batch, no_strings = await self._read_portion(reader, db, portion, page, strings=strings)
                         self._budget.correct(held, batch.size_bytes)
                         held = 0
+                        others += no_strings
                         names = names[len(portion) :]
                         await emit(batch)
                         if self._stop.is_set():
                             return
+                    names, strings = others, False
                 self._patience.progressed()
             except LinkError as error:
                 self._budget.release(held)
@@ -189,38 +198,46 @@ class RedisSource:
         expected = _OVERHEAD * self._options.limit_bytes if alone else UNREAD_BYTES
         return min(expected, self._budget.total_bytes)
 
-    async def _read_portion(self, reader: MomentReader, db: int, portion: list[bytes], page: Page) -> Batch:
+    async def _read_portion(
+        self, reader: MomentReader, db: int, portion: list[bytes], page: Page, *, strings: bool
+    ) -> tuple[Batch, list[bytes]]:
+        """What *portion* holds, and the names still to be read by DUMP where it was tried as *strings*."""
         started = time.monotonic()
-        moment = await reader.read_portion(portion)
+        moment = await reader.read_portion(portion, strings=strings)
         self._on_read(portion, started)
-        records = self._records(db, portion, moment)
-        read_bytes = sum([len(record.dump) for record in records])
+        batch = Batch(Position(f"db{db}", page.cursor.decode()), db, *_present(portion, moment), strings=strings)
+        others: list[bytes] = []
+        if strings:
+            others = [key for key, payload in zip(portion, moment.payloads, strict=True) if payload is None]
+            self._share.learn(len(batch.keys), len(portion))
+        else:
+            self._share.met(moment.payloads)
+            if len(batch.keys) < len(portion):
+                self._account(db, set(portion).difference(batch.keys), moment)
+        self._drop_short_lived(batch)
+        read_bytes = sum(batch.sizes)
         self._tally.bytes_read += read_bytes
-        size_bytes = read_bytes + sum(map(len, portion))
-        if len(portion) == 1:
-            size_bytes *= _OVERHEAD
-        return Batch(Position(f"db{db}", page.cursor.decode()), records, size_bytes)
+        batch.size_bytes = (read_bytes + sum(map(len, batch.keys))) * (_OVERHEAD if len(portion) == 1 else 1)
+        return batch, others
 
-    def _records(self, db: int, keys: list[bytes], moment: Moment) -> list[Record]:
-        records = [
-            Record(db, key, dump, deadline)
-            for key, dump, deadline in zip(keys, moment.payloads, moment.deadlines, strict=True)
-            if dump is not None
-        ]
-        if len(records) < len(keys):
-            read = {record.key for record in records}
-            self._underway.leave(db, [key for key in keys if key not in read])
-        unread = moment.refused.keys() | moment.too_large.keys()
+    def _account(self, db: int, absent: set[bytes], moment: Moment) -> None:
+        """*absent* names were refused, too large, or gone."""
+        self._underway.leave(db, list(absent))
+        unread = absent & (moment.refused.keys() | moment.too_large.keys())
         for key in unread:
             self._reject(db, key, moment)
-        if gone := len(keys) - len(records) - sum(key in unread for key in keys):
+        if gone := len(absent) - len(unread):
             self._tally.settle("gone", gone)
-        if self._selection.min_ttl_ms:
-            now = self._server.now_ms()
-            alive = [r for r in records if self._selection.lives_long_enough(r.expire_at_ms, now)]
-            self._underway.leave(db, list({r.key for r in records} - {r.key for r in alive}))
-            records = alive
-        return records
+
+    def _drop_short_lived(self, batch: Batch) -> None:
+        """Leave out the keys that expire too soon (--min-ttl)."""
+        if not self._selection.min_ttl_ms:
+            return
+        now = self._server.now_ms()
+        lives = [self._selection.lives_long_enough(deadline, now) for deadline in batch.deadlines]
+        self._underway.leave(batch.db, [key for key, stays in zip(batch.keys, lives, strict=True) if not stays])
+        batch.keys, batch.dumps = list(compress(batch.keys, lives)), list(compress(batch.dumps, lives))
+        batch.sizes, batch.deadlines = list(compress(batch.sizes, lives)), list(compress(batch.deadlines, lives))
 
     def _reject(self, db: int, key: bytes, moment: Moment) -> None:
         if key in moment.refused:
@@ -241,3 +258,13 @@ class RedisSource:
 
     async def close(self) -> None:
         await self._links.close()
+
+
+def _present(keys: list[bytes], moment: Moment) -> tuple[list[bytes], list[bytes], list[int], list[int]]:
+    """Names, payloads, sizes and deadlines of those that have a payload."""
+    payloads: list[bytes] = moment.payloads  # type: ignore[assignment]  # without those that are None below
+    if None not in moment.payloads:
+        return keys, payloads, moment.sizes, moment.deadlines
+    there = [payload is not None for payload in payloads]
+    sizes, deadlines = list(compress(moment.sizes, there)), list(compress(moment.deadlines, there))
+    return list(compress(keys, there)), list(compress(payloads, there)), sizes, deadlines

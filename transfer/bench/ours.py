@@ -30,7 +30,7 @@ async def copy(source: Address, target: Address, *, verify: str = "none", pace: 
     result, ran = await _result([*words, *await pace_words(pace)], source, target)
     row = {"wall_s": ran.wall_s, "seconds": result["seconds"], "engine_cpu_s": ran.cpu_s, "ended": ran.ended}
     row["rss_mib"] = max(ran.rss_mib, result["peak_rss_bytes"] / 2**20)
-    row["keys"] = result["keys"]["read"]
+    row["keys"] = result["keys"]["written"]
     if verify != "none":
         row["verify_s"] = result["verify"]["seconds"]
     return row

@@ -39,8 +39,9 @@ from transfer.pipeline.ledger import Ledger
 from transfer.pipeline.pace import Pace
 from transfer.verify.checks import compare
 
-_READERS = 4
-_WRITERS = 4
+_LINKS, _LINKS_FAR = 4, 12
+_FAR_S = 0.01
+"""From this round trip on more links keep a server busy; on a near one they only take turns (measured)."""
 _PAGE_KEYS = 2000
 _LARGEST_SHARE = 4
 """A value may take up to this part of the memory budget."""
@@ -64,6 +65,10 @@ def mapping_of(request: CopyRequest, plan: CopyPlan) -> Mapping:
 def largest_value_bytes(request: CopyRequest) -> int:
     """Values above this are named, not taken."""
     return request.max_memory_bytes // _LARGEST_SHARE
+
+
+def _links_to(server: Server) -> int:
+    return _LINKS_FAR if server.round_trip_s >= _FAR_S else _LINKS
 
 
 def same_value(left: Value, right: Value) -> bool:
@@ -133,7 +138,7 @@ class Engine:
     async def _parts(self, stop: anyio.Event) -> AsyncIterator[Flow]:
         request = self.request
         budget = ByteBudget(request.max_memory_bytes)
-        writers = request.workers or _WRITERS
+        writers = request.workers or _links_to(self.target)
         limit_bytes = largest_value_bytes(request)
         here = LiveKeyspace(self.source, limit_bytes=limit_bytes)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
@@ -142,7 +147,7 @@ class Engine:
             self.selection,
             SourceOptions(
                 dbs=tuple(self.mapping.dbs),
-                readers=request.workers or _READERS,
+                readers=request.workers or _links_to(self.source),
                 page_keys=request.batch or _PAGE_KEYS,
                 limit_bytes=limit_bytes,
                 keys_from=request.keys_from,

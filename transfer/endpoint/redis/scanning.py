@@ -1,6 +1,6 @@
 """Names of a logical database, page by page, by SCAN.
 
-    SCAN cursor COUNT n [MATCH glob] [TYPE t] -> names, next cursor ... until the cursor is 0
+    SCAN cursor COUNT n [MATCH glob] [TYPE t] -> names, next cursor ... until the cursor is 0, or past the part's end
 
 Every key that lives through the whole scan is named at least once; some may be named twice (redis-doc
 scan.md). A cursor holds only for the process that gave it: Links refuses to go on with another, and an answer
@@ -23,6 +23,10 @@ from transfer.wire.replies import ReplyClass, classify
 _PAGE_BYTES = 1 << 20
 """Names of one page, roughly: they lie in the server's output buffer until read."""
 _LEAST_COUNT = 10
+_NAMES_PER_S = 300_000
+"""As many as a source gives, and more than an engine moves."""
+_MOST_PARTS = 16
+_PAGES_PER_PART = 16
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -32,8 +36,48 @@ class Page(msgspec.Struct, frozen=True):
     cursor: bytes
 
 
+class Part(msgspec.Struct, frozen=True):
+    """One of `2 ** bits` equal parts of a hash table, by number.
+
+    A cursor is the place in the table with its bits reversed (redis/src/dict.c `dictScan`, valkey/src/hashtable.c).
+    So parts can be scanned at once; at its end a part may run into the next one, by a page at most.
+    """
+
+    number: int = 0
+    bits: int = 0
+
+    @property
+    def start(self) -> bytes:
+        return b"%d" % _reversed(self.number << (64 - self.bits))
+
+    def ends_at(self, cursor: bytes) -> bool:
+        """Whether nothing of the part is left at *cursor*."""
+        return cursor == b"0" or (bool(self.bits) and _reversed(int(cursor)) >> (64 - self.bits) > self.number)
+
+    def share_before(self, cursor: bytes) -> float:
+        """How much of the part lies before *cursor*, 0 to 1."""
+        place = _reversed(int(cursor)) - (self.number << (64 - self.bits))
+        return min(1.0, max(0.0, place / (1 << (64 - self.bits))))
+
+
+def parts(round_trip_s: float, count: int, keys: int) -> list[Part]:
+    """Parts to scan at once, so that waiting for names is not what takes the time.
+
+    Small tables stay whole: at the end of each part up to *count* names come twice.
+    """
+    wanted = _NAMES_PER_S * round_trip_s / count
+    bits = 0
+    while 1 << bits < wanted and 1 << bits < _MOST_PARTS and (2 << bits) * _PAGES_PER_PART * count <= keys:
+        bits += 1
+    return [Part(number, bits) for number in range(1 << bits)]
+
+
+def _reversed(cursor: int) -> int:
+    return int(f"{cursor:064b}"[::-1], 2)
+
+
 class Scanner:
-    """Scans one logical database.
+    """Scans one logical database, or a part of it.
 
     Args:
         count: COUNT to begin with; halved while pages of names are larger than 1 MiB, and grown back.
@@ -49,6 +93,7 @@ class Scanner:
         count: int = 500,
         match: bytes | None = None,
         kind: str | None = None,
+        part: Part = Part(),  # noqa: B008 - frozen
     ) -> None:
         self._links = links
         self._db = db
@@ -57,14 +102,18 @@ class Scanner:
         self._count = count
         self._tail: tuple[bytes | str, ...] = ("MATCH", match) if match is not None else ()
         self._tail += ("TYPE", kind) if kind is not None else ()
-        self.cursor = b"0"
+        self._part = part
+        self.cursor = part.start
         self.finished = False
+        self._near_the_end = 0
 
     async def pages(self) -> AsyncIterator[Page]:
         """Yield every page; empty pages too, for their cursor."""
         while not self.finished:
-            page = await self._page()
-            self.cursor, self.finished = page.cursor, page.cursor == b"0"
+            before, asked = self.share_done(), self._near_the_end or self._count
+            page = await self._page(asked)
+            self.cursor, self.finished = page.cursor, self._part.ends_at(page.cursor)
+            self._near_the_end = self._last_count(before, asked)
             size_bytes = sum(map(len, page.names))
             if size_bytes > _PAGE_BYTES:
                 self._count = max(_LEAST_COUNT, self._count // 2)
@@ -72,11 +121,11 @@ class Scanner:
                 self._count = min(self._most, self._count * 2)
             yield page
 
-    async def _page(self) -> Page:
+    async def _page(self, count: int) -> Page:
         while True:
             try:
                 async with self._links.lease(self._db) as link:
-                    answer = await link.command("SCAN", self.cursor, "COUNT", self._count, *self._tail)
+                    answer = await link.command("SCAN", self.cursor, "COUNT", count, *self._tail)
             except LinkError as error:
                 if not error.retryable:
                     raise
@@ -96,8 +145,14 @@ class Scanner:
             raise failure(f"the server refused SCAN: {text}", where=self._links.server.where)
         await self._patience.held(text)
 
+    def _last_count(self, before: float, asked: int) -> int:
+        """COUNT that leads just to the end of the part, where the next page would lead beyond it; else 0."""
+        done = self.share_done()
+        progress = done - before
+        if not self._part.bits or not 0 < 1 - done < progress:
+            return 0
+        return max(_LEAST_COUNT, int(asked * (1 - done) / progress))
+
     def share_done(self) -> float:
-        """How much of the hash space the cursor has passed: SCAN walks it in bit-reversed order."""
-        if self.finished:
-            return 1.0
-        return int(f"{int(self.cursor):064b}"[::-1], 2) / 2**64
+        """How much of its part the cursor has passed."""
+        return 1.0 if self.finished else self._part.share_before(self.cursor)

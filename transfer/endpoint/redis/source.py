@@ -16,15 +16,16 @@ from itertools import compress
 
 import anyio
 import msgspec
-from anyio.streams.memory import MemoryObjectReceiveStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from transfer.codec import resp
+from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.keyfile import key_pages
 from transfer.endpoint.redis.links import Links
 from transfer.endpoint.redis.passing import refuse_passing
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.reading import UNREAD_BYTES, Moment, MomentReader, prepare
-from transfer.endpoint.redis.scanning import Page, Scanner
+from transfer.endpoint.redis.scanning import Page, Part, Scanner, parts
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.sizes import Care, PayloadSizes
 from transfer.endpoint.redis.strings import StringShare
@@ -98,7 +99,7 @@ class RedisSource:
         self._sizes: defaultdict[int, PayloadSizes] = defaultdict(PayloadSizes)
         usable = options.strings and server.features.gives_strings
         self._share = StringShare(usable=usable)
-        self._scanner: Scanner | None = None
+        self._scanners: list[Scanner] = []
         self._done: set[int] = set()
         self._underway = Underway()
 
@@ -111,25 +112,44 @@ class RedisSource:
                     group.start_soon(self._read_pages, db, receive.clone(), emit)
                 receive.close()
                 async with send:
-                    async for page in self._pages(db):
-                        await send.send(page)
-                        if self._stop.is_set():
-                            return
-            self._done.add(db)
+                    for pages in await self._pages(db):
+                        group.start_soon(self._name, pages, send.clone())
+            if not self._stop.is_set():
+                self._done.add(db)
 
-    def _pages(self, db: int) -> AsyncIterator[Page]:
+    async def _name(self, pages: AsyncIterator[Page], send: MemoryObjectSendStream[Page]) -> None:
+        async with send:
+            async for page in pages:
+                await send.send(page)
+                if self._stop.is_set():
+                    return
+
+    async def _pages(self, db: int) -> list[AsyncIterator[Page]]:
+        """Where names come from; all of it at once."""
         if self._options.keys_from:
-            return key_pages(self._options.keys_from, self._options.page_keys)
+            return [key_pages(self._options.keys_from, self._options.page_keys)]
         kind = self._selection.types[0] if len(self._selection.types) == 1 else None
-        self._scanner = Scanner(
-            self._links,
-            db,
-            self._patience,
-            count=self._options.page_keys,
-            match=self._selection.pushed_match(),
-            kind=kind,
-        )
-        return self._scanner.pages()
+        self._scanners = [
+            Scanner(
+                self._links,
+                db,
+                self._patience,
+                count=self._options.page_keys,
+                match=self._selection.pushed_match(),
+                kind=kind,
+                part=part,
+            )
+            for part in await self._parts(db)
+        ]
+        return [scanner.pages() for scanner in self._scanners]
+
+    async def _parts(self, db: int) -> list[Part]:
+        """More than one only where a cursor means what it means in a plain hash table."""
+        here = self._server.identity
+        if here.mode != "standalone" or here.vendor not in ("redis", "valkey"):
+            return [Part()]
+        keys, _ = (await self._server.asked(probe.keyspace)).get(db, (0, 0))
+        return parts(self._server.round_trip_s, self._options.page_keys, keys)
 
     def acknowledged(self, batch: Batch) -> None:
         """*batch* has arrived: its keys may be read again."""
@@ -252,8 +272,9 @@ class RedisSource:
         total = sum(keys.values()) or 1
         done = sum(keys.get(db, 0) for db in self._done)
         current = [db for db in self._options.dbs if db not in self._done][:1]
-        if self._scanner is not None and current:
-            done += int(keys.get(current[0], 0) * self._scanner.share_done())
+        if self._scanners and current:
+            shares = [scanner.share_done() for scanner in self._scanners]
+            done += int(keys.get(current[0], 0) * sum(shares) / len(shares))
         return min(1.0, done / total)
 
     async def close(self) -> None:

@@ -650,3 +650,54 @@ def measured(dumps: Callable[..., Any], sizes: list[int]) -> Callable[..., Any]:
         return moment
 
     return noted
+
+
+async def scans(server: Server) -> int:
+    """How often SCAN was run."""
+    async with server.link(0) as link:
+        text: bytes = await link.command("INFO", "commandstats")
+    rows = dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
+    return int(rows["cmdstat_scan"].split(",")[0].removeprefix("calls=")) if "cmdstat_scan" in rows else 0
+
+
+async def test_two_still_servers_with_as_many_keys_are_named_once() -> None:
+    """All of the left found at the right, as many there, nothing written: there can be no other key."""
+    async with pair() as both:
+        await both.both(*EVERY_TYPE)
+
+        result = await both.compare()
+
+        assert (result.checked, both.findings) == (len(KEYS), [])
+        assert (await scans(both.left) > 0, await scans(both.right)) == (True, 0)
+
+
+@pytest.mark.parametrize("change", ["another key instead", "one key more", "a write meanwhile"])
+async def test_any_doubt_has_the_right_named_too(change: str) -> None:
+    """The number of keys alone proves nothing."""
+    async with pair() as both:
+        await both.both(*EVERY_TYPE)
+        if change == "another key instead":
+            await send(both.right, ("DEL", "list"), ("SET", "foreign", "x"))
+        elif change == "one key more":
+            await send(both.right, ("SET", "foreign", "x"))
+        else:
+            both.sides = both.sides[0], WritingMeanwhile(both.right)
+
+        await both.compare()
+
+        assert await scans(both.right) > 0
+        missing = {b"list": Verdict.MISSING} if change == "another key instead" else {}
+        assert both.verdicts() == {b"foreign": Verdict.EXTRA} | missing
+
+
+class WritingMeanwhile(LiveKeyspace):
+    """Somebody adds a key and deletes one that was compared: as many as before."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, page_keys=100)
+
+    async def dumps(self, db: int, keys: list[bytes]) -> Any:
+        found = await super().dumps(db, keys)
+        if b"dying" in keys:
+            await send(self.server, ("SET", "foreign", "x"), ("DEL", "dying"))
+        return found

@@ -92,6 +92,15 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         return before.replid in (self.replid, self.replid2)
 
 
+class Population(msgspec.Struct, frozen=True):
+    """How many keys a database has, those included that expired and are not deleted yet, and marks that move when
+    the server writes anything: two equal populations say that nothing was written between.
+    """
+
+    keys: int
+    writes: tuple[int, ...]
+
+
 class Features(msgspec.Struct, frozen=True, kw_only=True):
     """What a live server can do, found by asking it (never by its version alone).
 

@@ -15,7 +15,7 @@ Names are those of the target, so that equal data has equal digests under a rena
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
+from operator import add, itemgetter
 
 import msgspec
 import xxhash
@@ -57,6 +57,14 @@ class DbTally:
     def named_at_right(self, names: list[bytes]) -> None:
         """Names that a scan of the right gave."""
         self._right_names.add_records(map(name_hash, names))
+
+    def equals(self, keys: int) -> bool:
+        """Whether *keys* keys were equal on both sides, and no key was on one side only or different."""
+        return self._both.sum.keys == keys and not self._left.sum.keys and not self._right.sum.keys
+
+    def no_name_twice(self) -> None:
+        """Every name was given once: nothing has to be counted anew."""
+        self._distinct_of = {self._both.sum.keys: self._both.sum.keys}
 
     def unmet(self) -> Iterator[bytes]:
         """Hashes of names given at the right that no key of the left led to, bucket by bucket."""
@@ -126,11 +134,17 @@ class _Column:
     def add(
         self, names: list[bytes], hashes: Iterable[bytes], deadlines: Sequence[int], promised: Sequence[int]
     ) -> None:
-        flags = [_FLAGS[deadline != NO_DEADLINE] for deadline in deadlines]
-        hashed = flags if promised is deadlines else [_FLAGS[deadline != NO_DEADLINE] for deadline in promised]
+        flags = _flags(deadlines)
+        hashed = flags if promised is deadlines else _flags(promised)
         whole = map(b"".join, zip(hashes, hashed, names, strict=True))
         contributions = list(map(xxhash.xxh3_128_digest, whole))
         self.sum.keys += len(names)
         self.sum.with_deadline += flags.count(_FLAGS[True])
         self.sum.total += sum(map(int.from_bytes, contributions))
-        self.records.add_records(map(b"".join, zip(map(name_hash, names), contributions, flags, strict=True)))
+        self.records.add(map(name_hash, names), map(add, contributions, flags))
+
+
+def _flags(deadlines: Sequence[int]) -> list[bytes]:
+    if max(deadlines) == NO_DEADLINE:
+        return [_FLAGS[False]] * len(deadlines)
+    return [_FLAGS[deadline != NO_DEADLINE] for deadline in deadlines]

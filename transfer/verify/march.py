@@ -7,6 +7,8 @@
 Rule 1: a difference is told once, after it was there in every round.
 Rule 2: what no key of the left leads to is looked up at the left before it is called EXTRA.
 Rule 3: memory is bounded: names in flight, one batch of suspects, and Records that spill.
+Rule 4: where neither side wrote anything meanwhile, and as many keys were found equal as either side has, there is no
+        other key at the right: nothing is left to be accounted for.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from itertools import islice
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from transfer.model.endpoint import Population
 from transfer.model.errors import TransferError
 from transfer.model.ports import FindingListener
 from transfer.model.report import DbTable, VerifyResult
@@ -104,12 +107,14 @@ class March:
             on_finding=self._on_finding,
         )
         try:
-            async with anyio.create_task_group() as group:
-                if self._options.both_ways:
-                    group.start_soon(self._name_right, tally, right_db)
-                for left_db in left_dbs:
-                    await self._forward(rounds, left_db)
-            await self._backward(rounds, tally, left_dbs, right_db)
+            before = await self._populations(left_dbs, right_db)
+            for left_db in left_dbs:
+                await self._forward(rounds, left_db)
+            if before and tally.equals(before[0].keys) and before == await self._populations(left_dbs, right_db):
+                tally.no_name_twice()
+            elif self._options.both_ways:
+                await self._name_right(tally, right_db)
+                await self._backward(rounds, tally, left_dbs, right_db)
             await rounds.finish()
             row = tally.row()
             self.tables.append(row)
@@ -118,6 +123,13 @@ class March:
         finally:
             tally.close()
             rounds.close()
+
+    async def _populations(self, left_dbs: list[int], right_db: int) -> list[Population]:
+        """Of both sides, where both tell and have the same number of keys, all of them to be compared; else none."""
+        if len(left_dbs) > 1 or not self._options.both_ways or not self._selection.all_names:
+            return []
+        left, right = await self._left.population(left_dbs[0]), await self._right.population(right_db)
+        return [left, right] if left is not None and right is not None and left.keys == right.keys else []
 
     async def _forward(self, rounds: Rounds, left_db: int) -> None:
         """Every selected key of *left_db* against the right."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from transfer.model.endpoint import Population
 from transfer.model.value import ReadValue
 
 
@@ -60,12 +61,18 @@ class Keyspace(Protocol):
     async def large(self, db: int, key: bytes) -> LargeValue:
         """What a key too large to be read whole holds."""
 
+    async def population(self, db: int) -> Population | None:
+        """Of *db* now; None where this side does not tell."""
+
     def now_ms(self) -> int:
         """This side's clock."""
 
 
 class Records(Protocol):
     """An append-only map from 8-byte hashes to values of one width; bounded in memory; the last value holds."""
+
+    def add(self, hashes: Iterable[bytes], values: Iterable[bytes]) -> None:
+        """Append records, quickly: they are sorted when the first question is asked."""
 
     def add_records(self, records: Iterable[bytes]) -> None:
         """Append records: hash and value joined."""

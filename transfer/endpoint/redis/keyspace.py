@@ -12,16 +12,19 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
+from transfer.endpoint.redis.info import read_info
 from transfer.endpoint.redis.keyfile import key_pages
 from transfer.endpoint.redis.large import LargeValue, read_large
 from transfer.endpoint.redis.links import Links
 from transfer.endpoint.redis.patience import Patience
+from transfer.endpoint.redis.probe import keyspace
 from transfer.endpoint.redis.reading import Moment, MomentReader, prepare
 from transfer.endpoint.redis.scanning import Scanner
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.sizes import PayloadSizes
 from transfer.endpoint.redis.values import ReadValue, read_values
-from transfer.model.errors import LinkError, OversizedReplyError
+from transfer.model.endpoint import Population
+from transfer.model.errors import LinkError, OversizedReplyError, PermissionDeniedError
 from transfer.wire.link import Link
 
 _PAGE_KEYS = 1000
@@ -91,6 +94,10 @@ class LiveKeyspace:
         first, rest = keys[:middle], keys[middle:]
         return await self.values(db, first, dumps=dumps) + await self.values(db, rest, dumps=dumps)
 
+    async def population(self, db: int) -> Population | None:
+        """Keys by INFO keyspace; `rdb_changes_since_last_save` counts every write, until a save begins anew."""
+        return await self._patiently(db, lambda link: _population(link, db))
+
     async def large(self, db: int, key: bytes) -> LargeValue:
         """What *key* holds: a string is hashed in pieces, of other types the type is told."""
         return await self._patiently(db, lambda link: read_large(link, key, self.server.features))
@@ -127,6 +134,18 @@ class LiveKeyspace:
                 continue
             self._patience.progressed()
             return done
+
+
+async def _population(link: Link, db: int) -> Population | None:
+    try:
+        saved = await read_info(link, "persistence")
+    except PermissionDeniedError:
+        return None
+    marks = [saved.get(name, "") for name in ("rdb_changes_since_last_save", "rdb_last_save_time", "loading")]
+    if not all(map(str.isdigit, marks)):
+        return None
+    keys, _ = (await keyspace(link)).get(db, (0, 0))
+    return Population(keys, tuple(map(int, marks)))
 
 
 class _TooMuchError(Exception):

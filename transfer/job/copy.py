@@ -21,6 +21,7 @@ from transfer.endpoint.redis.keyfile import readable_twice
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
 from transfer.job.losses import emptied, evicted, evictions
+from transfer.job.pacing import Pacing
 from transfer.job.proof import prove
 from transfer.job.record import record_run
 from transfer.job.replacement import Replacement, note_names
@@ -121,12 +122,14 @@ class _CopyRun:
         self._began_ms, self._writes_before = source.now_ms(), await _writes(source)
         self._evicted_before = await evictions(target)
         await note_names(self._engine)
+        pacing = Pacing(self._engine, self._store, self._report.job, self._observer)
         try:
             while True:
                 steering.drain_on_stop()
                 try:
                     with ungrouped():
-                        await self._move_and_prove(source, target, plan, steering)
+                        async with pacing.kept():
+                            await self._move_and_prove(source, target, plan, steering)
                     break
                 except ReplacedError as error:
                     steering.check()
@@ -137,6 +140,8 @@ class _CopyRun:
             raise
         finally:
             self._report.seconds = self._report.seconds or time.monotonic() - started
+            if self._engine.governor.limited:
+                self._report.notes.append("others used the source: it was read politely (--pace max is not held back)")
             self._settle()
 
     async def _move_and_prove(self, source: Server, target: Server, plan: CopyPlan, steering: Steering) -> None:

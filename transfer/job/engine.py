@@ -1,7 +1,7 @@
 """The parts of one copy, put together: source, flow, sink, and what they share.
 
-    Server -> RedisSource -> Flow (ByteBudget, Pace) -> RedisSink -> Server
-                    `------------ Tally, ledgers, tracker -------'
+    Server -> RedisSource (Governor) -> Flow (ByteBudget, Pace) -> RedisSink -> Server
+                    `------------ Tally, ledgers, tracker ------------------'
 
 What is shared outlives an attempt: when a server was replaced, a new source and sink go on with the same
 ledgers and tally, so that what is there already is found equal and counted as repeated.
@@ -37,6 +37,7 @@ from transfer.pipeline.budget import ByteBudget
 from transfer.pipeline.flow import Flow
 from transfer.pipeline.ledger import Ledger
 from transfer.pipeline.pace import Pace
+from transfer.pipeline.throttle import Governor
 from transfer.verify.checks import compare
 
 _LINKS, _LINKS_FAR = 4, 12
@@ -87,6 +88,8 @@ class Engine:
         self.target = target
         self.tally = tally
         self.tracker = WriteTracker()
+        self.pace = Pace(request.rate_keys_per_s, request.bwlimit_bytes_per_s)
+        self.governor = Governor(request.max_source_latency_ms, regulates=request.pace == "polite")
         self.selection = selection_of(request)
         self.mapping = mapping_of(request, plan)
         self.written = Ledger(spill_dir=request.spill_dir)
@@ -140,7 +143,7 @@ class Engine:
         budget = ByteBudget(request.max_memory_bytes)
         writers = request.workers or _links_to(self.target)
         limit_bytes = largest_value_bytes(request)
-        here = LiveKeyspace(self.source, limit_bytes=limit_bytes)
+        here = LiveKeyspace(self.source, limit_bytes=limit_bytes, throttle=self.governor)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
         source = self._source = RedisSource(
             self.source,
@@ -157,13 +160,20 @@ class Engine:
             tally=self.tally,
             patience=self._patience(self.source, stop),
             stop=stop,
+            throttle=self.governor,
             on_read=self.tracker.clean,
         )
         sink = self._new_sink(here, there, limit_bytes, stop)
         try:
-            pace = Pace(request.rate_keys_per_s, request.bwlimit_bytes_per_s, stop)
+            self.pace.stop = stop
             yield Flow(
-                source, sink, budget=budget, pace=pace, writers=writers, acknowledged=source.acknowledged, stop=stop
+                source,
+                sink,
+                budget=budget,
+                pace=self.pace,
+                writers=writers,
+                acknowledged=source.acknowledged,
+                stop=stop,
             )
         finally:
             with anyio.CancelScope(shield=True):

@@ -14,7 +14,7 @@ from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine, largest_value_bytes
 from transfer.model.plan import CopyRequest
-from transfer.model.ports import Observer
+from transfer.model.ports import Observer, Throttle, Unthrottled
 from transfer.model.report import Report
 from transfer.model.selection import Mapping, Selection
 from transfer.pipeline.buckets import BucketStore
@@ -40,6 +40,7 @@ async def prove(engine: Engine, report: Report, observer: Observer) -> None:
         total_keys=engine.plan.keys,
         changes=ChangesSinceCopy(engine.tracker, (engine.written, engine.found_equal), deadlines_noted=True),
         promise=_Promised(engine),
+        throttle=engine.governor,
     )
 
 
@@ -55,12 +56,13 @@ async def march(
     total_keys: int,
     changes: Changes,
     promise: Promise | None,
+    throttle: Throttle,
 ) -> None:
-    """Compare everything selected on two servers and put what came of it into *report*."""
+    """Compare everything selected on two servers and put what came of it into *report*; *throttle* spares the left."""
     meter = Meter("verify", total_keys)
     async with (
-        _keyspace(left, request, observer, request.keys_from) as here,
-        _keyspace(right, request, observer) as there,
+        _keyspace(left, request, observer, throttle, request.keys_from) as here,
+        _keyspace(right, request, observer, Unthrottled()) as there,
     ):
         comparison = March(
             here,
@@ -107,10 +109,12 @@ async def _tick(meter: Meter, observer: Observer) -> None:
 
 @asynccontextmanager
 async def _keyspace(
-    server: Server, request: CopyRequest, observer: Observer, keys_from: str = ""
+    server: Server, request: CopyRequest, observer: Observer, throttle: Throttle, keys_from: str = ""
 ) -> AsyncIterator[LiveKeyspace]:
     limit_bytes = largest_value_bytes(request)
-    keyspace = LiveKeyspace(server, limit_bytes=limit_bytes, keys_from=keys_from, on_wait=observer.warning)
+    keyspace = LiveKeyspace(
+        server, limit_bytes=limit_bytes, keys_from=keys_from, on_wait=observer.warning, throttle=throttle
+    )
     try:
         yield keyspace
     finally:

@@ -1,7 +1,7 @@
 """The job store: one SQLite file that remembers every run.
 
     JobStore.open(dir) -> new_job -> state ... -> save_plan -> add_rejects ... -> finish      (one process per job)
-                       -> list_jobs, get, rejects                                             (any process, any time)
+                       -> list_jobs, get, rejects, ask_pace                                   (any process, any time)
 
 Rule 1: a row is on disk before its job says a word: WAL and synchronous=FULL.
 Rule 2: nothing secret is kept: places come redacted, argv is not stored; with `hash_keys` names are not either.
@@ -31,7 +31,7 @@ from transfer.report.names import hashed_name, without_quoted
 
 FILE_NAME = "jobs.sqlite3"
 BUSY_MS = 15_000
-SCHEMA = 1
+SCHEMA = 2
 STATES = ("planned", "running", "finished", "failed", "interrupted")
 _LIVE = ("planned", "running")
 _BATCH = 500
@@ -48,6 +48,9 @@ CREATE TABLE IF NOT EXISTS rejects (
   number INTEGER PRIMARY KEY, job TEXT NOT NULL, db INTEGER NOT NULL, key BLOB NOT NULL, code TEXT NOT NULL,
   cause TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS rejects_of_job ON rejects (job, number);
+CREATE TABLE IF NOT EXISTS paces (
+  job TEXT PRIMARY KEY, asked TEXT NOT NULL DEFAULT '{}', number INTEGER NOT NULL DEFAULT 0, present TEXT,
+  taken INTEGER NOT NULL DEFAULT 0);
 """
 _COLUMNS = (
     "job, command, state, source, target, request, label, plan, report, error, exit, pid, process, host, version,"
@@ -207,6 +210,37 @@ class JobStore:
         self.flush()
         rows = self._read("SELECT db, key, code, cause FROM rejects WHERE job = ? ORDER BY number", (job,))
         return [msgspec.convert(dict(zip(("db", "key", "code", "cause"), row, strict=True)), Reject) for row in rows]
+
+    def ask_pace(self, job: str, changes: dict[str, str | int]) -> int:
+        """Ask the process of *job* for another pace: *changes* are added to what was asked before. Its number."""
+        with self._transaction() as database:
+            row = database.execute("SELECT asked, number FROM paces WHERE job = ?", (job,)).fetchone() or ("{}", 0)
+            asked = msgspec.json.encode(msgspec.json.decode(row[0]) | changes).decode()
+            database.execute(
+                "INSERT INTO paces (job, asked, number) VALUES (?, ?, ?)"
+                " ON CONFLICT (job) DO UPDATE SET asked = excluded.asked, number = excluded.number",
+                (job, asked, row[1] + 1),
+            )
+        return int(row[1]) + 1
+
+    def asked_pace(self, job: str) -> tuple[int, dict[str, str | int]]:
+        """(number of the last request, what was asked so far); (0, {}) where nobody asked."""
+        rows = self._read("SELECT number, asked FROM paces WHERE job = ?", (job,))
+        number, asked = rows[0] if rows else (0, "{}")
+        return msgspec.convert(number, int), msgspec.json.decode(str(asked), type=dict[str, str | int])
+
+    def tell_pace(self, job: str, present: str, taken: int) -> None:
+        """Keep the pace of *job* as it is now, as JSON, and the number of the last request that is obeyed."""
+        self._write(
+            "INSERT INTO paces (job, present, taken) VALUES (?, ?, ?)"
+            " ON CONFLICT (job) DO UPDATE SET present = excluded.present, taken = excluded.taken",
+            (job, present, taken),
+        )
+
+    def present_pace(self, job: str) -> tuple[int, str]:
+        """(number of the last request that is obeyed, the pace as JSON); (0, "") where none was told."""
+        rows = self._read("SELECT taken, coalesce(present, '') FROM paces WHERE job = ?", (job,))
+        return (msgspec.convert(rows[0][0], int), str(rows[0][1])) if rows else (0, "")
 
     def _insert(self, job: str, command: str, source: str, target: str, request: str, label: str) -> bool:
         pid = os.getpid()

@@ -110,4 +110,32 @@ class Budget(Protocol):
         """Give bytes back."""
 
 
+class Throttle(Protocol):
+    """How much may be asked of a server at once; each request is made inside `async with`, and waits there."""
+
+    @property
+    def most_keys(self) -> int:
+        """Keys of one request, at most, as of now."""
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes of the answers to one request, at most, as of now; a larger key is asked for alone."""
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *failure: object) -> None: ...
+
+
+class Unthrottled:
+    """No limit."""
+
+    most_keys = most_bytes = 1 << 40
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *failure: object) -> None:
+        pass
+
+
 ReadListener = Callable[[list[bytes], float], None]

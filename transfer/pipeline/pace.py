@@ -1,14 +1,21 @@
-"""How fast: keys and bytes per second, kept by a schedule on the monotonic clock."""
+"""How fast: keys and bytes per second, kept by a schedule on the monotonic clock; and whether to go on at all."""
 
 from __future__ import annotations
 
 import anyio
 
+_LOOK_S = 0.25
+"""A wait looks this often whether its limits were changed."""
+
 
 class Pace:
-    """Delays batches so that their long-run rate stays below both limits (0: no limit).
+    """Delays batches so that their long-run rate stays below both limits (0: no limit), which may change meanwhile.
 
     At most `_SLACK_S` seconds of unused allowance are kept, so a pause is never followed by a burst.
+
+    Attributes:
+        held: while True no batch gets its turn.
+        stop: once it is set nothing is waited for.
     """
 
     _SLACK_S = 0.1
@@ -16,20 +23,42 @@ class Pace:
     def __init__(self, keys_per_s: int = 0, bytes_per_s: int = 0, stop: anyio.Event | None = None) -> None:
         self.keys_per_s = keys_per_s
         self.bytes_per_s = bytes_per_s
+        self.held = False
+        self.stop = stop or anyio.Event()
         self._free_at = 0.0
-        self._stop = stop or anyio.Event()
+        self._changes = 0
+
+    def change(self, keys_per_s: int, bytes_per_s: int) -> None:
+        """Other limits from now on, also for those who wait: what was asked for under the old ones is forgotten."""
+        self.keys_per_s, self.bytes_per_s = keys_per_s, bytes_per_s
+        self._free_at = 0.0
+        self._changes += 1
 
     async def wait(self, keys: int, size_bytes: int) -> None:
         """Wait for the turn of a batch of *keys* keys and *size_bytes* bytes, or for the stop."""
-        cost = max(
+        while self.held and not self.stop.is_set():
+            await self._rest(_LOOK_S)
+        while cost := self._cost_s(keys, size_bytes):
+            now, changes = anyio.current_time(), self._changes
+            start = max(self._free_at, now - self._SLACK_S)
+            self._free_at = start + cost
+            if await self._until(start, changes):
+                return
+
+    def _cost_s(self, keys: int, size_bytes: int) -> float:
+        return max(
             keys / self.keys_per_s if self.keys_per_s else 0.0,
             size_bytes / self.bytes_per_s if self.bytes_per_s else 0.0,
         )
-        if not cost:
-            return
-        now = anyio.current_time()
-        start = max(self._free_at, now - self._SLACK_S)
-        self._free_at = start + cost
-        if start > now:
-            with anyio.move_on_after(start - now):
-                await self._stop.wait()
+
+    async def _until(self, start: float, changes: int) -> bool:
+        """Wait until *start* or the stop; False as soon as the limits are others."""
+        while (left := start - anyio.current_time()) > 0 and not self.stop.is_set():
+            if self._changes != changes:
+                return False
+            await self._rest(min(left, _LOOK_S))
+        return True
+
+    async def _rest(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self.stop.wait()

@@ -41,6 +41,7 @@ class Dialer:
         address: where.
         name: connection name shown in CLIENT LIST ("" for none).
         connect_timeout, timeout: seconds for the whole of dialling, and for one answer.
+        dialled: how often `dial` was called.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Dialer:
         self.name = name
         self.connect_timeout = connect_timeout
         self.timeout = timeout
+        self.dialled = 0
 
     async def dial(self, *, db: int | None = None, resp3: bool = False, cap_bytes: int = 64 << 20) -> Link:
         """Connect, authenticate and select *db* (default: the address's own, else 0).
@@ -62,6 +64,7 @@ class Dialer:
             ForeignProtocolError: what answers is no server of ours.
             LinkError: the connection broke.
         """
+        self.dialled += 1
         stage = "connection"
         link: Link | None = None
         try:

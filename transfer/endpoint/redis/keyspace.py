@@ -25,8 +25,10 @@ from transfer.endpoint.redis.sizes import PayloadSizes
 from transfer.endpoint.redis.values import ReadValue, read_values
 from transfer.model.endpoint import Population
 from transfer.model.errors import LinkError, OversizedReplyError, PermissionDeniedError
+from transfer.model.ports import Throttle, Unthrottled
 from transfer.wire.link import Link
 
+_UNTHROTTLED = Unthrottled()
 _PAGE_KEYS = 1000
 _T = TypeVar("_T")
 
@@ -38,6 +40,7 @@ class LiveKeyspace:
         limit_bytes: values larger than this are named, not taken.
         keys_from: a file of key names, given by `pages` instead of what SCAN finds.
         on_wait: told when the server keeps us waiting.
+        throttle: how much may be asked for at once.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class LiveKeyspace:
         page_keys: int = _PAGE_KEYS,
         keys_from: str = "",
         on_wait: Callable[[str], None] = lambda text: None,
+        throttle: Throttle = _UNTHROTTLED,
     ) -> None:
         self.server = server
         self.vendor = server.identity.vendor
@@ -55,6 +59,7 @@ class LiveKeyspace:
         self._limit_bytes = limit_bytes
         self._page_keys = page_keys
         self._keys_from = keys_from
+        self._throttle = throttle
         self._links = Links(
             server, cap_bytes=limit_bytes + (16 << 20), prepare=lambda link: prepare(link, server.features)
         )
@@ -71,13 +76,22 @@ class LiveKeyspace:
             async for page in key_pages(self._keys_from, self._page_keys):
                 yield page.names
             return
-        scanner = Scanner(self._links, db, self._patience, count=self._page_keys, match=match, kind=kind)
+        scanner = Scanner(
+            self._links, db, self._patience, count=self._page_keys, match=match, kind=kind, throttle=self._throttle
+        )
         async for page in scanner.pages():
             yield page.names
 
     async def portions(self, db: int, keys: list[bytes]) -> list[list[bytes]]:
         """*keys* cut, in order, into lists that can be held in memory at once."""
-        return await self._patiently(db, lambda link: self._reader(link, db).portions(keys))
+        found: list[list[bytes]] = []
+        while keys:
+            some, keys = keys[: self._throttle.most_keys], keys[self._throttle.most_keys :]
+            found += await self._cut(db, some, self._throttle.most_bytes)
+        return found
+
+    async def _cut(self, db: int, keys: list[bytes], most_bytes: int) -> list[list[bytes]]:
+        return await self._patiently(db, lambda link: self._reader(link, db).portions(keys, most_bytes))
 
     async def dumps(self, db: int, keys: list[bytes]) -> Moment:
         """Payloads and deadlines of *keys*, in order."""
@@ -123,7 +137,7 @@ class LiveKeyspace:
         """
         while True:
             try:
-                async with self._links.lease(db) as link:
+                async with self._links.lease(db) as link, self._throttle:
                     done = await work(link)
             except _TooMuchError as error:
                 raise error.oversized from None

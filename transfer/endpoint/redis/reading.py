@@ -108,18 +108,18 @@ class MomentReader:
             moment += await self.read_portion(portion)
         return moment
 
-    async def portions(self, keys: list[bytes]) -> list[list[bytes]]:
-        """*keys* cut, in order, into lists whose payloads are expected to stay below 8 MiB each."""
-        sizes = self.sizes
+    async def portions(self, keys: list[bytes], most_bytes: int = UNREAD_BYTES) -> list[list[bytes]]:
+        """*keys* cut, in order, into lists whose payloads are expected to stay below *most_bytes* (8 MiB) each."""
+        sizes, most_bytes = self.sizes, min(most_bytes, UNREAD_BYTES)
         if not keys:
             return []
         if sizes.care is Care.NONE or not self.features.memory_usage:
-            step = sizes.keys_within(UNREAD_BYTES) if sizes.care < Care.ALONE else 1
+            step = sizes.keys_within(most_bytes) if sizes.care < Care.ALONE else 1
             return [keys] if len(keys) <= step else [keys[at : at + step] for at in range(0, len(keys), step)]
         estimates = await self._estimate(keys)
         if self.limit_bytes:
             sizes.mark_too_large(keys, estimates, self.limit_bytes)
-        return _packed(keys, estimates, 1 if sizes.care is Care.ALONE else len(keys))
+        return _packed(keys, estimates, 1 if sizes.care is Care.ALONE else len(keys), most_bytes)
 
     async def read_portion(self, keys: list[bytes], *, strings: bool = False) -> Moment:
         """Read *keys*, one of the lists `portions` gave, with one request.
@@ -238,13 +238,13 @@ def _with_refusals(keys: list[bytes], replies: list[Reply], deadlines: list[int]
     return Moment(payloads, deadlines, _sizes(payloads), refused)
 
 
-def _packed(keys: list[bytes], estimates: list[int], most_keys: int) -> list[list[bytes]]:
-    """Consecutive keys, together below 8 MiB by their estimates; a larger key stands alone."""
+def _packed(keys: list[bytes], estimates: list[int], most_keys: int, most_bytes: int) -> list[list[bytes]]:
+    """Consecutive keys, together below *most_bytes* by their estimates; a larger key stands alone."""
     portions: list[list[bytes]] = []
-    held = UNREAD_BYTES + 1
+    held = most_bytes + 1
     for key, size in zip(keys, estimates, strict=True):
         held += size
-        if held > UNREAD_BYTES or len(portions[-1]) >= most_keys:
+        if held > most_bytes or len(portions[-1]) >= most_keys:
             portions.append([])
             held = size
         portions[-1].append(key)

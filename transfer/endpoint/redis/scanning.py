@@ -17,9 +17,11 @@ from transfer.endpoint.redis.links import Links
 from transfer.endpoint.redis.passing import LOADING, replaced_data
 from transfer.endpoint.redis.patience import Patience
 from transfer.model.errors import LinkError, PermissionDeniedError, ServerRefusedError
+from transfer.model.ports import Throttle, Unthrottled
 from transfer.wire.link import ErrorReply
 from transfer.wire.replies import ReplyClass, classify
 
+_UNTHROTTLED = Unthrottled()
 _PAGE_BYTES = 1 << 20
 """Names of one page, roughly: they lie in the server's output buffer until read."""
 _LEAST_COUNT = 10
@@ -81,6 +83,7 @@ class Scanner:
 
     Args:
         count: COUNT to begin with; halved while pages of names are larger than 1 MiB, and grown back.
+        throttle: how many names one SCAN may look for.
         match, kind: filtered by the server itself (SCAN MATCH, TYPE), None: everything.
     """
 
@@ -94,10 +97,12 @@ class Scanner:
         match: bytes | None = None,
         kind: str | None = None,
         part: Part = Part(),  # noqa: B008 - frozen
+        throttle: Throttle = _UNTHROTTLED,
     ) -> None:
         self._links = links
         self._db = db
         self._patience = patience
+        self._throttle = throttle
         self._most = count
         self._count = count
         self._tail: tuple[bytes | str, ...] = ("MATCH", match) if match is not None else ()
@@ -124,7 +129,8 @@ class Scanner:
     async def _page(self, count: int) -> Page:
         while True:
             try:
-                async with self._links.lease(self._db) as link:
+                async with self._links.lease(self._db) as link, self._throttle:
+                    count = min(count, self._throttle.most_keys)
                     answer = await link.command("SCAN", self.cursor, "COUNT", count, *self._tail)
             except LinkError as error:
                 if not error.retryable:

@@ -31,7 +31,7 @@ from transfer.endpoint.redis.sizes import Care, PayloadSizes
 from transfer.endpoint.redis.strings import StringShare
 from transfer.endpoint.redis.underway import Underway
 from transfer.model.errors import LinkError, PermissionDeniedError
-from transfer.model.ports import Budget, ReadListener
+from transfer.model.ports import Budget, ReadListener, Throttle, Unthrottled
 from transfer.model.record import Batch, Position
 from transfer.model.selection import Selection
 from transfer.model.tally import Tally
@@ -40,6 +40,7 @@ from transfer.wire.link import ErrorReply
 
 Emit = Callable[[Batch], Awaitable[None]]
 
+_UNTHROTTLED = Unthrottled()
 TOO_LARGE_CODE = "E303"
 UNREADABLE_CODE = "E302"
 _OVERHEAD = 3
@@ -67,6 +68,7 @@ class RedisSource:
     Args:
         on_read: told (names, monotonic time before the read was sent), so that writes seen earlier are settled.
         stop: when set, nothing further is asked for: what was read is still emitted.
+        throttle: how much may be asked for at once.
 
     `acknowledged` is to be told of every batch that was written.
     """
@@ -81,6 +83,7 @@ class RedisSource:
         tally: Tally,
         patience: Patience,
         stop: anyio.Event,
+        throttle: Throttle = _UNTHROTTLED,
         on_read: ReadListener = lambda names, moment: None,
     ) -> None:
         self._server = server
@@ -90,6 +93,7 @@ class RedisSource:
         self._tally = tally
         self._patience = patience
         self._stop = stop
+        self._throttle = throttle
         self._on_read = on_read
         self._links = Links(
             server,
@@ -138,6 +142,7 @@ class RedisSource:
                 match=self._selection.pushed_match(),
                 kind=kind,
                 part=part,
+                throttle=self._throttle,
             )
             for part in await self._parts(db)
         ]
@@ -179,10 +184,11 @@ class RedisSource:
                     if self._asks_types:
                         names = await self._of_types(reader, db, names)
                     others: list[bytes] = []
-                    for portion in await reader.portions(names):
+                    async for portion in self._portions(reader, names):
                         held = self._expected_bytes(db, portion)
                         await self._budget.acquire(held)
-                        batch, no_strings = await self._read_portion(reader, db, portion, page, strings=strings)
+                        async with self._throttle:
+                            batch, no_strings = await self._read_portion(reader, db, portion, page, strings=strings)
                         self._budget.correct(held, batch.size_bytes)
                         held = 0
                         others += no_strings
@@ -197,6 +203,17 @@ class RedisSource:
                 if not error.retryable:
                     raise
                 await self._patience.broken(error)
+
+    async def _portions(self, reader: MomentReader, names: list[bytes]) -> AsyncIterator[list[bytes]]:
+        """*names* cut for one request each; how much one may ask for is looked up again and again."""
+        at = 0
+        while at < len(names):
+            some = names[at : at + self._throttle.most_keys]
+            at += len(some)
+            async with self._throttle:
+                portions = await reader.portions(some, self._throttle.most_bytes)
+            for portion in portions:
+                yield portion
 
     @property
     def _asks_types(self) -> bool:

@@ -1,0 +1,184 @@
+"""The pace of one run, kept while it runs: three watchers beside the work, each with its own link or file.
+
+    source -> Beside (PING, who is there) -> Governor: how much is asked of it at once
+    target -> replicas -> Pace.held: nothing is written while one of them is too far behind
+    store  -> what `jobs pace` asked for -> Pace, Governor; and back, what the pace is now
+
+Rule 1: a watcher that cannot see goes on looking, and the work goes on with the pace it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.to_thread
+import msgspec
+import structlog
+
+from transfer.endpoint.redis.beside import Beside
+from transfer.endpoint.redis.replicas import lag_bytes
+from transfer.job.engine import Engine
+from transfer.job.store import JobStore
+from transfer.model.errors import GaveUpError, TransferError
+from transfer.model.ports import Observer
+from transfer.model.units import show_bytes
+
+_PING_S = 0.025
+_LOOK_AROUND_S = 0.5
+_IDLE_PINGS = 10
+_ALONE_S = 0.25
+_RETRY_S = 1.0
+_LAG_S, _NEAR_LAG_S = 1.0, 0.1
+_STORE_S = 0.5
+
+
+class Pacing:
+    """Watches over the pace of *engine*, the work of *job*."""
+
+    def __init__(self, engine: Engine, store: JobStore, job: str, observer: Observer) -> None:
+        self._engine = engine
+        self._pace, self._governor = engine.pace, engine.governor
+        self._store, self._job, self._observer = store, job, observer
+        self._limit_bytes = engine.request.max_target_lag_bytes
+        self._lag_bytes = 0
+        self._lag_told = False
+        self._taken = 0
+        self._told = ""
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Keep the pace for the length of the block; the first look is taken before it begins.
+
+        Raises:
+            GaveUpError: a replica of the target stayed too far behind for all of the give-up time.
+        """
+        async with anyio.create_task_group() as group:
+            await group.start(self._watch_source)
+            group.start_soon(self._watch_target)
+            group.start_soon(self._watch_store)
+            try:
+                yield
+            finally:
+                group.cancel_scope.cancel()
+
+    async def _watch_source(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        first = True
+        while True:
+            try:
+                beside = await Beside.open(self._engine.source)
+                try:
+                    if first and self._governor.regulates:
+                        self._governor.idle([await beside.ping_ms() for _ in range(_IDLE_PINGS)])
+                        self._governor.company(await beside.others())
+                    if first:
+                        task_status.started()
+                    first = False
+                    await self._look_beside(beside)
+                finally:
+                    await beside.close()
+            except TransferError as error:
+                structlog.get_logger().debug("the source's latency cannot be watched", error=error.message)
+                if first:
+                    self._governor.company(True)
+                    task_status.started()
+                first = False
+                await anyio.sleep(_RETRY_S)
+
+    async def _look_beside(self, beside: Beside) -> None:
+        looked_at = float("-inf")
+        while True:
+            governor = self._governor
+            if governor.regulates and anyio.current_time() - looked_at > _LOOK_AROUND_S:
+                looked_at = anyio.current_time()
+                governor.company(await beside.others())
+            if governor.limits:
+                governor.observe(await beside.ping_ms())
+            await anyio.sleep(_PING_S if governor.limits else _ALONE_S)
+
+    async def _watch_target(self) -> None:
+        while True:
+            try:
+                async with self._engine.target.link(db=0) as link:
+                    while True:
+                        self._lag_bytes = await lag_bytes(link)
+                        await self._obey_lag()
+                        near = self._lag_bytes * 4 > self._limit_bytes
+                        await anyio.sleep(_NEAR_LAG_S if near else _LAG_S)
+            except GaveUpError:
+                raise
+            except TransferError:
+                self._pace.held = False
+                await anyio.sleep(_RETRY_S)
+
+    async def _obey_lag(self) -> None:
+        pace, now = self._pace, anyio.current_time()
+        if self._lag_bytes <= self._limit_bytes:
+            pace.held = False
+            return
+        if not pace.held:
+            self._held_since = now
+            pace.held = True
+        if not self._lag_told:
+            self._lag_told = True
+            self._observer.warning(
+                f"a replica of the target is {show_bytes(self._lag_bytes)} behind, more than --max-target-lag "
+                f"{show_bytes(self._limit_bytes)}: writing waits until it has caught up"
+            )
+        patience_s = self._engine.request.give_up_after_ms / 1000
+        if now - self._held_since > patience_s:
+            where = self._engine.target.where
+            raise GaveUpError(
+                f"a replica of the target stayed {show_bytes(self._lag_bytes)} behind for {patience_s:g} s", where=where
+            )
+
+    async def _watch_store(self) -> None:
+        while True:
+            try:
+                number, asked = await anyio.to_thread.run_sync(self._store.asked_pace, self._job)
+                if number > self._taken:
+                    self._obey(asked)
+                    self._taken = number
+                present = msgspec.json.encode(self._present()).decode()
+                if present != self._told:
+                    await anyio.to_thread.run_sync(self._store.tell_pace, self._job, present, self._taken)
+                    self._told = present
+            except TransferError as error:
+                structlog.get_logger().debug("the job store cannot be asked for the pace", error=error.message)
+            await anyio.sleep(_STORE_S)
+
+    def _obey(self, asked: dict[str, str | int]) -> None:
+        """What `jobs pace` asked for; what it did not name stays."""
+        pace, governor = self._pace, self._governor
+        rate, bwlimit = asked.get("rate", pace.keys_per_s), asked.get("bwlimit", pace.bytes_per_s)
+        if (rate, bwlimit) != (pace.keys_per_s, pace.bytes_per_s):
+            pace.change(int(rate), int(bwlimit))
+        regulates = asked["pace"] == "polite" if "pace" in asked else governor.regulates
+        governor.change(
+            regulates=regulates, allowance_ms=float(asked.get("max_source_latency_ms", governor.allowance_ms))
+        )
+        structlog.get_logger().info("another pace", **asked)
+
+    def _present(self) -> dict[str, object]:
+        pace, governor = self._pace, self._governor
+        shown: dict[str, object] = {
+            "pace": "polite" if governor.regulates else "max",
+            "max_source_latency_ms": governor.allowance_ms,
+            "others": governor.others if governor.regulates else None,
+            "rate": pace.keys_per_s,
+            "bwlimit": pace.bytes_per_s,
+            "target_lag_bytes": self._lag_bytes,
+            "held": pace.held,
+        }
+        if governor.limits:
+            shown |= {
+                "keys_at_once": round(governor.level, 1),
+                "idle_ms": _rounded(governor.idle_ms),
+                "latency_ms": _rounded(governor.latency_ms),
+            }
+        return shown
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

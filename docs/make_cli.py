@@ -18,6 +18,7 @@ PAGES = (
     ("jobs",),
     ("jobs", "list"),
     ("jobs", "show"),
+    ("jobs", "pace"),
     ("demo",),
     ("demo", "fill"),
     ("demo", "verify"),

@@ -53,7 +53,7 @@ _COMMANDS = (
     ("verify", "verify:verify", _VERIFY),
     ("inspect", "places:inspect", "What is there: versions, keys, types, deadlines, sizes."),
     ("doctor", "places:doctor", "Reachability and rights; with two servers, what will travel how."),
-    ("jobs", "jobs:app", "Every run is kept: list them, show one."),
+    ("jobs", "jobs:app", "Every run is kept: list them, show one, change its pace."),
     ("demo", "demos:app", "Throw-away servers, real data, copy, verify: under a minute."),
     ("bench", "bench:bench", _BENCH),
     ("explain", "explain:explain", "What an error code means and what to do."),
@@ -62,8 +62,8 @@ _COMMANDS = (
 """Name, where it is, what --help says of it (told here, so that --help imports none of them)."""
 
 _NOT_YET = """sync export import schema run undo resume rejects report clear config
---transform --delete-extra --route --read-from --max-replica-lag --keep-idle --pace --max-source-latency
---max-target-lag --digest --count-all --fresh --undo-dir --report --metrics --confirm --profile --config"""
+--transform --delete-extra --route --read-from --max-replica-lag --keep-idle --digest
+--count-all --fresh --undo-dir --report --metrics --confirm --profile --config"""
 NOT_YET = frozenset(_NOT_YET.split())
 """Words of the contract that come with later releases: unknown like any other, and said to be missing."""
 

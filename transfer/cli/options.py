@@ -117,6 +117,16 @@ class Conflict:
 class Pace:
     """How fast."""
 
+    pace: Annotated[
+        Literal["polite", "max"],
+        _flag(_PACE, "--pace", "polite|max", "Spare the source's other clients (default), or nobody."),
+    ] = "polite"
+    max_source_latency: Annotated[
+        str, _flag(_PACE, "--max-source-latency", "5ms", "Polite: so much above its idle latency, at most.")
+    ] = "5ms"
+    max_target_lag: Annotated[
+        str, _flag(_PACE, "--max-target-lag", "64MiB", "Wait while a replica of the target is further behind.")
+    ] = "64MiB"
     rate: Annotated[str, _flag(_PACE, "--rate", "50k/s", "At most so many keys a second.")] = ""
     bwlimit: Annotated[str, _flag(_PACE, "--bwlimit", "100MiB/s", "At most so many bytes a second.")] = ""
     workers: Annotated[int | None, _flag(_PACE, "--workers", "N", "Connections to each side (default: chosen).")] = None

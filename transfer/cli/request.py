@@ -120,6 +120,9 @@ def copy_request(
         min_ttl_ms=_of("--min-ttl", duration_ms, change.min_ttl) if change.min_ttl else 0,
         on_conflict=conflict.on_conflict or "",
         format=conflict.format,
+        pace=pace.pace,
+        max_source_latency_ms=_above_zero("--max-source-latency", duration_ms, pace.max_source_latency),
+        max_target_lag_bytes=_above_zero("--max-target-lag", size_bytes, pace.max_target_lag),
         rate_keys_per_s=_above_zero("--rate", keys_per_s, pace.rate),
         bwlimit_bytes_per_s=_above_zero("--bwlimit", bytes_per_s, pace.bwlimit),
         workers=_at_least_one("--workers", pace.workers),
@@ -143,6 +146,21 @@ def copy_request(
         dry_run=dry_run.dry_run,
         approved_plan=_plan_hash(dry_run.approved_plan),
     )
+
+
+def pace_changes(pace: str | None, max_source_latency: str, rate: str, bwlimit: str) -> dict[str, str | int]:
+    """What `jobs pace` asks for: only what was named; `none` lifts a limit (0).
+
+    Raises:
+        UsageError: a word cannot be understood; the message names its flag.
+    """
+    changes: dict[str, str | int] = {"pace": pace} if pace else {}
+    if max_source_latency:
+        changes["max_source_latency_ms"] = _above_zero("--max-source-latency", duration_ms, max_source_latency)
+    for name, read, text in (("rate", keys_per_s, rate), ("bwlimit", bytes_per_s, bwlimit)):
+        if text:
+            changes[name] = 0 if text == "none" else _above_zero(f"--{name}", read, text)
+    return changes
 
 
 def place(text: str, role: str) -> Address:

@@ -43,6 +43,7 @@ class Pacing:
         self._store, self._job, self._observer = store, job, observer
         self._limit_bytes = engine.request.max_target_lag_bytes
         self._lag_bytes = 0
+        self._held_since = 0.0
         self._lag_told = False
         self._taken = 0
         self._told = ""

@@ -54,7 +54,9 @@ def _filters(request: CopyRequest) -> dict[str, str]:
 
 
 def _pace(request: CopyRequest) -> dict[str, str]:
+    polite = f"polite: while others use the source, {exact_ms(request.max_source_latency_ms)} above its idle latency"
     return {
+        "pace": polite if request.pace == "polite" else "max: nobody is spared",
         "rate": f"{request.rate_keys_per_s} keys/s" if request.rate_keys_per_s else "",
         "bwlimit": f"{_exact(request.bwlimit_bytes_per_s, _SIZES)}/s" if request.bwlimit_bytes_per_s else "",
         "max-duration": exact_ms(request.max_duration_ms) if request.max_duration_ms else "",

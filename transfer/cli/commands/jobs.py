@@ -1,13 +1,15 @@
-"""`transfer jobs list` and `transfer jobs show ID`: what the job store remembers.
+"""`transfer jobs list`, `show ID`: what the job store remembers; `pace ID`: how fast a run is to go on.
 
 JobStore -> Job rows -> lines for people | `data` of a result line
+`pace` -> a row in the store -> the run looks there twice a second -> its pace as it is then, in the same row
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from cyclopts import App, Parameter
@@ -15,8 +17,11 @@ from cyclopts import App, Parameter
 from transfer.cli.options import Store, Talk
 from transfer.cli.render.json import key_fields, simple_result
 from transfer.cli.render.out import Out
+from transfer.cli.render.pace import pace_text
 from transfer.cli.render.summary import Paint, outcome, reject_lines, summary_lines
+from transfer.cli.request import pace_changes
 from transfer.job.store import Job, JobStore, store_path
+from transfer.model.errors import UsageError
 from transfer.model.report import Reject
 from transfer.model.units import show_count, show_ms
 from transfer.report.names import printable
@@ -24,6 +29,7 @@ from transfer.report.names import printable
 app = App(name="jobs", default_parameter=Parameter(negative=()), help_format="plaintext", result_action="return_value")
 
 _SHOWN_REJECTS = 1_000
+_ANSWER_S = 3.0
 _STYLES = {"finished": "green", "running": "cyan", "planned": "cyan", "interrupted": "yellow"}
 
 
@@ -57,12 +63,75 @@ def show(
     with JobStore.open(store.state) as kept:
         found = kept.get(job)
         rejects = kept.rejects(found.job)
+        pace = _present_pace(kept, found)
     out = Out(sys.stdout)
     if talk.json:
-        out.say(simple_result("jobs", _whole(found, rejects)))
+        out.say(simple_result("jobs", _whole(found, rejects) | {"pace": pace}))
     else:
-        out.say(*_card(found, rejects, out.paint))
+        out.say(*_card(found, rejects, pace, out.paint))
     return 0
+
+
+@app.command(name="pace")
+def change_pace(
+    job: Annotated[str, Parameter(show_default=False)],
+    /,
+    *,
+    pace: Annotated[
+        Literal["polite", "max"] | None,
+        Parameter(help="Spare the source's other clients, or nobody.", show_default=False, show_choices=False),
+    ] = None,
+    max_source_latency: Annotated[
+        str, Parameter(help="Polite: so much above its idle latency.", show_default=False)
+    ] = "",
+    rate: Annotated[
+        str, Parameter(help="At most so many keys a second (50k/s); none: no limit.", show_default=False)
+    ] = "",
+    bwlimit: Annotated[
+        str, Parameter(help="At most so many bytes a second (100MiB/s); none: no limit.", show_default=False)
+    ] = "",
+    store: Store = Store(),  # noqa: B008 - frozen
+    talk: Talk = Talk(),  # noqa: B008
+) -> int:
+    """Change the pace of a copy that runs, from another shell; without a flag, show it. What is not named stays.
+
+    Parameters
+    ----------
+    job
+        Its id, or a part of it that only one has: the beginning, or the last four.
+    """
+    changes = pace_changes(pace, max_source_latency, rate, bwlimit)
+    with JobStore.open(store.state) as kept:
+        found = kept.get(job)
+        if found.state != "running" or found.command != "copy":
+            what = f"a {found.command}" if found.command != "copy" else found.state
+            raise UsageError(f"job {found.job} is {what}: only a copy that runs has a pace", hint="transfer jobs list")
+        obeyed = not changes or _obeyed(kept, found.job, kept.ask_pace(found.job, changes))
+        present = _present_pace(kept, found)
+    if not obeyed:
+        sys.stderr.write("warning: the run has not answered yet; it will be told when it looks\n")
+    out = Out(sys.stdout)
+    if talk.json:
+        out.say(simple_result("jobs", {"job": found.job, "obeyed": obeyed, "pace": present}))
+    else:
+        out.say(f"{found.job}  {pace_text(present)}")
+    return 0
+
+
+def _obeyed(kept: JobStore, job: str, number: int) -> bool:
+    """Whether the run says, within `_ANSWER_S`, that it goes by request *number*."""
+    until_s = time.monotonic() + _ANSWER_S
+    while kept.present_pace(job)[0] < number:
+        if time.monotonic() > until_s:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _present_pace(kept: JobStore, job: Job) -> dict[str, Any] | None:
+    """The pace of a run that runs, None of any other."""
+    text = kept.present_pace(job.job)[1] if job.state == "running" else ""
+    return dict(msgspec.json.decode(text)) if text else None
 
 
 def _listed(state: str) -> list[Job]:
@@ -90,7 +159,7 @@ def _rows(jobs: list[Job], paint: Paint) -> list[str]:
     return lines
 
 
-def _card(job: Job, rejects: list[Reject], paint: Paint) -> list[str]:
+def _card(job: Job, rejects: list[Reject], pace: dict[str, Any] | None, paint: Paint) -> list[str]:
     """One job in full."""
     state = paint(job.state, _STYLES.get(job.state, "red"))
     ending = f" (exit {job.exit}: {outcome(job.exit)})" if job.exit is not None else ""
@@ -102,6 +171,7 @@ def _card(job: Job, rejects: list[Reject], paint: Paint) -> list[str]:
         "started": f"{_moment(job.started_ms)}, took {_took(job) or 'unknown'}",
         "by": f"transfer {job.version}, process {job.pid} on {job.host}",
         "asked": job.request if job.request != "{}" else "",
+        "pace": pace_text(pace) if pace else "",
     }
     lines += [f"  {name:<8} {printable(text)}" for name, text in facts.items() if text]
     if job.error:

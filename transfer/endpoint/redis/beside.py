@@ -16,7 +16,7 @@ from transfer.endpoint.redis.server import Server
 from transfer.model.errors import PermissionDeniedError, ServerRefusedError
 from transfer.wire.link import Link
 
-_RECENT_S = 10
+_RECENT_S = 5
 _CROWD = 200
 """So many connections are not all ours; and the list of them is not asked for: a long one takes the server's time."""
 
@@ -72,9 +72,13 @@ class Beside:
 
 
 def _is_user(line: str, our_name: str) -> bool:
-    """Whether a line of CLIENT LIST is of a client that works: not ours, no replica (S) nor primary (M)."""
+    """Whether a line of CLIENT LIST is of a client that works: not ours, no replica (S) nor primary (M).
+
+    One without a name that came this moment may be ours, about to say it; whether it is, the count of all tells.
+    """
     fields = dict(word.split("=", 1) for word in line.split(" ") if "=" in word)
-    ours = bool(our_name) and fields.get("name") == our_name
+    name = fields.get("name", "")
+    ours = bool(our_name) and (name == our_name or (not name and fields.get("age") in ("0", "1")))
     idle = fields.get("idle", "0")
     recent = not idle.isdigit() or int(idle) <= _RECENT_S
     return not ours and recent and not set(fields.get("flags", "")) & {"S", "M"}

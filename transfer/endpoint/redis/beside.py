@@ -52,13 +52,15 @@ class Beside:
             info = await read_info(self._link, "clients", "stats")
         except (PermissionDeniedError, ServerRefusedError):
             return True
+        first = self._before is None
         if self._came_and_went(info) or number(info, "connected_clients") > _CROWD:
             self._seen_at = time.monotonic()
             return True
         listed = await self._link.command("CLIENT", "LIST")
         if not isinstance(listed, bytes):
             return True
-        if any(_is_user(line, self._server.dialer.name) for line in listed.decode("utf-8", "replace").splitlines()):
+        lines, name = listed.decode("utf-8", "replace").splitlines(), self._server.dialer.name
+        if any(_is_user(line, name, dialling=not first) for line in lines):
             return True
         return self._seen_at is not None and time.monotonic() - self._seen_at < _RECENT_S
 
@@ -71,14 +73,15 @@ class Beside:
         return more
 
 
-def _is_user(line: str, our_name: str) -> bool:
+def _is_user(line: str, our_name: str, *, dialling: bool) -> bool:
     """Whether a line of CLIENT LIST is of a client that works: not ours, no replica (S) nor primary (M).
 
-    One without a name that came this moment may be ours, about to say it; whether it is, the count of all tells.
+    Where we may be *dialling*, one without a name that came this second may be ours, about to say it; whether it
+    is, the count of all tells.
     """
     fields = dict(word.split("=", 1) for word in line.split(" ") if "=" in word)
     name = fields.get("name", "")
-    ours = bool(our_name) and (name == our_name or (not name and fields.get("age") in ("0", "1")))
+    ours = bool(our_name) and (name == our_name or (dialling and not name and fields.get("age") == "0"))
     idle = fields.get("idle", "0")
     recent = not idle.isdigit() or int(idle) <= _RECENT_S
     return not ours and recent and not set(fields.get("flags", "")) & {"S", "M"}

@@ -1,0 +1,198 @@
+"""The pace of a copy between real servers: who is spared, what holds it back, and how it is changed meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from tests import oracle
+from tests.cli.running import Said, run
+from tests.job.copying import copied
+from tests.job.filling import beside, fill, size, until
+from tests.job.test_copy_strings import calls
+from tests.job.watching import Watching
+from tests.servers import ask, running
+from transfer.endpoint.redis.throwaway import ThrowawayServer
+from transfer.model.report import Report
+
+_KEYS = 60_000
+_CLIENT = """
+import json, random, select, sys, time
+import redis
+client = redis.Redis.from_url(sys.argv[1])
+took = []
+while not select.select([sys.stdin], [], [], 0)[0]:
+    began = time.perf_counter()
+    client.get("k%d" % (random.randrange(1000) * 10))
+    took.append(time.perf_counter() - began)
+    time.sleep(0.0005)
+print(json.dumps(sorted(took)))
+"""
+
+
+class _Client:
+    """A client of the source in a process of its own; `p99_ms` once it has ended."""
+
+    p99_ms = 0.0
+
+
+@asynccontextmanager
+async def _client_beside(server: ThrowawayServer) -> AsyncIterator[_Client]:
+    client = _Client()
+    command = [sys.executable, "-c", _CLIENT, server.url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        await until(lambda: _clients(server) > 1)
+        try:
+            yield client
+        finally:
+            took = json.loads(process.communicate("end\n")[0])
+            client.p99_ms = took[int(len(took) * 0.99)] * 1000
+
+
+def _clients(server: ThrowawayServer) -> int:
+    with oracle.client(server.address) as asking:
+        return len(asking.client_list())
+
+
+def _held_back(report: Report) -> bool:
+    return any("others used the source" in note for note in report.notes)
+
+
+async def test_a_client_beside_it_is_spared_at_polite_pace(tmp_path: Path) -> None:
+    """No request asks for more than 256 keys, its worst hundredth waits a few milliseconds, and the report says so."""
+    async with running("redis-7.0") as source, running("redis-7.0") as target:
+        await anyio.to_thread.run_sync(fill, source.address, _KEYS)
+        async with _client_beside(source) as at_polite:
+            polite = await copied(source, target, tmp_path)
+        small = await calls(source, "scan")
+        async with _client_beside(source):
+            full = await copied(source, target, tmp_path, pace="max", on_conflict="replace", verify="none")
+        large = await calls(source, "scan") - small
+
+    assert (polite.keys.written, polite.verified) == (_KEYS, True)
+    assert (_held_back(polite), _held_back(full)) == (True, False)
+    assert small > 2 * _KEYS / 256 > _KEYS / 2000 + 10 > large
+    assert 0 < at_polite.p99_ms < 50  # idle + 1 ms on an idle machine, which those that run tests are not
+
+
+async def test_alone_a_polite_copy_is_held_back_by_nobody(tmp_path: Path) -> None:
+    """Its own connections are not others, nor is a replica of the source."""
+    async with running() as source, running() as target:
+        port = source.address.port
+        async with running(*_following(port)) as replica:
+            await anyio.to_thread.run_sync(fill, source.address, 5_000)
+            await until(lambda: size(replica.address) == 5_000)
+
+            report = await copied(source, target, tmp_path)
+
+    assert report.keys.written == 5_000
+    assert not _held_back(report)
+
+
+def _following(port: int) -> tuple[str, ...]:
+    """Arguments of `running` for a replica of the server at *port*."""
+    return ("valkey-9.1", "--replicaof", f"127.0.0.1 {port}")
+
+
+async def test_a_user_who_may_not_look_around_is_polite(tmp_path: Path) -> None:
+    """Without CLIENT LIST others are assumed; without PING its refusal is as good."""
+    async with running() as source, running() as target:
+        await anyio.to_thread.run_sync(fill, source.address, 500)
+        await ask(source, "ACL", "SETUSER", "default", "-client|list", "-ping")
+
+        report = await copied(source, target, tmp_path)
+
+    assert report.keys.written == 500
+    assert _held_back(report)
+
+
+@contextlib.contextmanager
+def _stopped(server: ThrowawayServer) -> Iterator[None]:
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+async def test_a_replica_of_the_target_that_stands_still_holds_the_copy_back(tmp_path: Path) -> None:
+    """Writing waits, which is said once, and goes on when it has caught up."""
+    async with running() as source, running() as target:
+        await anyio.to_thread.run_sync(lambda: fill(source.address, 20_000, value_bytes=500))
+        async with running(*_following(target.address.port)) as replica:
+            await until(lambda: _has_replica(target))
+            watching = Watching(consents=True)
+
+            async def meanwhile() -> None:
+                with _stopped(replica):
+                    await until(lambda: bool(watching.warnings))
+                    await anyio.sleep(0.5)
+                    reached = size(target.address)
+                    await anyio.sleep(0.5)
+                    assert 0 < size(target.address) == reached < 20_000
+
+            report = await beside(
+                lambda: copied(
+                    source,
+                    target,
+                    tmp_path,
+                    watching,
+                    max_target_lag_bytes=1 << 20,
+                    bwlimit_bytes_per_s=4 << 20,
+                    batch=100,
+                    allow=frozenset({"busy-target"}),
+                ),
+                meanwhile,
+            )
+
+    assert (report.keys.written, report.verified) == (20_000, True)
+    assert ["behind, more than --max-target-lag 1.0 MiB" in text for text in watching.warnings] == [True]
+
+
+def _has_replica(server: ThrowawayServer) -> bool:
+    with oracle.client(server.address) as asking:
+        return "online" in repr(asking.info("replication").get("slave0"))
+
+
+async def test_the_pace_is_changed_while_it_runs(tmp_path: Path) -> None:
+    """From another shell: the run obeys within a moment, and says what its pace is."""
+    async with running() as source, running() as target:
+        await anyio.to_thread.run_sync(fill, source.address, 5_000)
+        watching = Watching(consents=True)
+        said: list[Said] = []
+
+        async def jobs(verb: str, *words: str) -> Said:
+            return await run("jobs", verb, watching.job, *words, state=tmp_path, TRANSFER_STATE=str(tmp_path))
+
+        async def meanwhile() -> None:
+            await until(lambda: size(target.address) > 0)
+            said.append(await jobs("pace", "--json"))
+            said.append(await jobs("pace", "--bwlimit", "50MiB/s", "--rate", "200/s", "--json"))
+            said.append(await jobs("show", "--json"))
+            said.append(await jobs("show"))
+            said.append(await jobs("pace", "--pace", "max", "--rate", "none"))
+
+        with anyio.fail_after(60):
+            report = await beside(
+                lambda: copied(source, target, tmp_path, watching, rate_keys_per_s=10, batch=100), meanwhile
+            )
+
+    slow, faster, shown, text, lifted = said
+    assert [one.exit for one in said] == [0] * 5, said
+    assert (slow.result["data"]["pace"]["rate"], slow.result["data"]["pace"]["pace"]) == (10, "polite")
+    assert faster.result["data"]["obeyed"] is True
+    assert (faster.result["data"]["pace"]["rate"], faster.result["data"]["pace"]["bwlimit"]) == (200, 50 << 20)
+    assert shown.result["data"]["pace"]["rate"] == 200
+    assert "rate 200 keys/s, bwlimit 50.0 MiB/s" in text.out
+    assert lifted.out.strip().endswith("max, bwlimit 50.0 MiB/s")
+    assert (report.keys.written, report.verified) == (5_000, True)

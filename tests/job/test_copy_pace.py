@@ -50,7 +50,7 @@ class _Client:
 async def _client_beside(server: ThrowawayServer) -> AsyncIterator[_Client]:
     client = _Client()
     command = [sys.executable, "-c", _CLIENT, server.url]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220
         await until(lambda: _clients(server) > 1)
         try:
             yield client

@@ -11,18 +11,22 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
+import pytest
 
 from tests import oracle
 from tests.cli.running import Said, run
+from tests.faults import Stall, proxy
 from tests.job.copying import copied
 from tests.job.filling import beside, fill, size, until
 from tests.job.test_copy_strings import calls
 from tests.job.watching import Watching
 from tests.servers import ask, running
 from transfer.endpoint.redis.throwaway import ThrowawayServer
+from transfer.model.errors import GuardError, IncompatibleError
 from transfer.model.report import Report
 
 _KEYS = 60_000
@@ -50,7 +54,8 @@ class _Client:
 async def _client_beside(server: ThrowawayServer) -> AsyncIterator[_Client]:
     client = _Client()
     command = [sys.executable, "-c", _CLIENT, server.url]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:  # noqa: ASYNC220 - it only starts here
         await until(lambda: _clients(server) > 1)
         try:
             yield client
@@ -162,6 +167,74 @@ async def test_a_replica_of_the_target_that_stands_still_holds_the_copy_back(tmp
 def _has_replica(server: ThrowawayServer) -> bool:
     with oracle.client(server.address) as asking:
         return "online" in repr(asking.info("replication").get("slave0"))
+
+
+async def test_a_replica_of_the_source_is_read_in_its_place(tmp_path: Path) -> None:
+    """The plan names it and how far it is behind; its primary is asked for no key."""
+    async with running() as source, running() as target, running(*_following(source.address.port)) as replica:
+        await anyio.to_thread.run_sync(fill, source.address, 2_000)
+        await until(lambda: size(replica.address) == 2_000 and _has_replica(source))
+        watching = Watching(consents=True)
+        before = [await calls(server, "scan") for server in (source, replica)]
+
+        report = await copied(source, target, tmp_path, watching, read_from="replica")
+
+        scans = [await calls(server, "scan") for server in (source, replica)]
+    assert (report.keys.written, report.verified) == (2_000, True)
+    assert scans[0] == before[0]
+    assert scans[1] > before[1]
+    assert watching.plan is not None
+    assert watching.plan.source.place == str(replica.address)
+    assert any(f"read from the replica {replica.address}: 0 B behind" in note for note in watching.plan.notes)
+
+
+async def test_without_a_replica_there_is_nothing_to_read_from(tmp_path: Path) -> None:
+    """Exit 5, and nothing was written."""
+    async with running() as source, running() as target:
+        with pytest.raises(IncompatibleError, match="no replica online"):
+            await copied(source, target, tmp_path, read_from="replica")
+
+
+async def test_a_replica_that_falls_behind_is_a_hazard_and_then_waited_for(tmp_path: Path) -> None:
+    """Its link stalls: refused without --allow replica-lag; with it the copy goes on once the replica has caught up."""
+    async with running() as source, running() as target, proxy(source.address) as between:
+        await anyio.to_thread.run_sync(fill, source.address, 2_000)
+        async with running(*_following(between.address.port)) as replica:
+            await until(lambda: size(replica.address) == 2_000 and _has_replica(source))
+            between.arm(Stall())
+            await until(lambda: _silent_s(source) > 1)
+            asked: dict[str, Any] = {"read_from": "replica", "max_replica_lag_ms": 1_000}
+
+            with pytest.raises(GuardError, match="replica-lag"):
+                await copied(source, target, tmp_path, Watching(consents=False), **asked)
+            held = size(target.address)
+            watching = Watching(consents=False)
+
+            async def meanwhile() -> None:
+                await until(lambda: bool(watching.warnings))
+                between.release()
+
+            report = await beside(
+                lambda: copied(
+                    source,
+                    target,
+                    tmp_path,
+                    watching,
+                    allow=frozenset({"replica-lag", "busy-target"}),
+                    rate_keys_per_s=1_000,
+                    **asked,
+                ),
+                meanwhile,
+            )
+
+    assert held == 0
+    assert (report.keys.written, report.verified) == (2_000, True)
+    assert [text for text in watching.warnings if "more than --max-replica-lag 1.0s" in text]
+
+
+def _silent_s(server: ThrowawayServer) -> int:
+    with oracle.client(server.address) as asking:
+        return int(dict(asking.info("replication").get("slave0", {})).get("lag", 0))
 
 
 async def test_the_pace_is_changed_while_it_runs(tmp_path: Path) -> None:

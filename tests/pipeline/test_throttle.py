@@ -183,7 +183,7 @@ async def test_a_rate_that_changes_frees_who_waits_under_the_old_one() -> None:
 async def test_nobody_gets_a_turn_while_the_pace_is_held() -> None:
     """Until it is let go, or the run is to stop."""
     pace, passed = Pace(), anyio.Event()
-    pace.held = True
+    pace.holds.add("a replica")
 
     async def wait() -> None:
         await pace.wait(1, 1)

@@ -127,6 +127,13 @@ class Pace:
     max_target_lag: Annotated[
         str, _flag(_PACE, "--max-target-lag", "64MiB", "Wait while a replica of the target is further behind.")
     ] = "64MiB"
+    read_from: Annotated[
+        Literal["primary", "replica"],
+        _flag(_PACE, "--read-from", "primary|replica", "Read from a replica of the source, to spare the source."),
+    ] = "primary"
+    max_replica_lag: Annotated[
+        str, _flag(_PACE, "--max-replica-lag", "10s", "Refuse, and wait for, a replica further behind than this.")
+    ] = "10s"
     rate: Annotated[str, _flag(_PACE, "--rate", "50k/s", "At most so many keys a second.")] = ""
     bwlimit: Annotated[str, _flag(_PACE, "--bwlimit", "100MiB/s", "At most so many bytes a second.")] = ""
     workers: Annotated[int | None, _flag(_PACE, "--workers", "N", "Connections to each side (default: chosen).")] = None

@@ -123,6 +123,8 @@ def copy_request(
         pace=pace.pace,
         max_source_latency_ms=_above_zero("--max-source-latency", duration_ms, pace.max_source_latency),
         max_target_lag_bytes=_above_zero("--max-target-lag", size_bytes, pace.max_target_lag),
+        read_from=pace.read_from,
+        max_replica_lag_ms=_above_zero("--max-replica-lag", duration_ms, pace.max_replica_lag),
         rate_keys_per_s=_above_zero("--rate", keys_per_s, pace.rate),
         bwlimit_bytes_per_s=_above_zero("--bwlimit", bytes_per_s, pace.bwlimit),
         workers=_at_least_one("--workers", pace.workers),

@@ -25,8 +25,10 @@ from transfer.job.pacing import Pacing
 from transfer.job.proof import prove
 from transfer.job.record import record_run
 from transfer.job.replacement import Replacement, note_names
+from transfer.job.replica import Standby, find_replica, tell_standby
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
+from transfer.model.endpoint import Address
 from transfer.model.errors import (
     RESUME_HINT,
     ClusterNodeError,
@@ -77,6 +79,7 @@ class _CopyRun:
         self._tally = Tally(on_reject=self._rejected)
         self._report.keys = self._tally.counts
         self._engine: Engine
+        self._standby: Standby | None = None
         self._began_ms = self._writes_before = 0
         self._evicted_before: int | None = None
 
@@ -90,7 +93,10 @@ class _CopyRun:
 
     async def _run(self) -> None:
         source, target = await open_pair(self._request, self._report.job)
+        source = await self._stand_by(source)
         plan = await self._planner(self._request, source, target)
+        if self._standby is not None:
+            tell_standby(plan, self._standby, self._request)
         self._store.save_plan(self._report.job, msgspec.json.encode(plan).decode())
         self._observer.planned(plan)
         if self._request.dry_run:
@@ -105,6 +111,18 @@ class _CopyRun:
                 await self._carry_out(plan, source, target, steering)
         finally:
             self._engine.close()
+
+    async def _stand_by(self, source: Server) -> Server:
+        """The server to read from; where it is a replica, the request says so from now on."""
+        if self._request.read_from != "replica":
+            return source
+
+        async def open_server(address: Address) -> Server:
+            return await open_one(self._request, address, self._report.job)
+
+        self._standby = await find_replica(source, open_server)
+        self._request = msgspec.structs.replace(self._request, source=self._standby.server.address)
+        return self._standby.server
 
     def _check_approval(self, plan: CopyPlan) -> None:
         approved, actual = self._request.approved_plan, plan.fingerprint()
@@ -122,7 +140,7 @@ class _CopyRun:
         self._began_ms, self._writes_before = source.now_ms(), await _writes(source)
         self._evicted_before = await evictions(target)
         await note_names(self._engine)
-        pacing = Pacing(self._engine, self._store, self._report.job, self._observer)
+        pacing = Pacing(self._engine, self._store, self._report.job, self._observer, self._standby)
         try:
             while True:
                 steering.drain_on_stop()
@@ -246,19 +264,19 @@ class _Ticker:
 
 async def open_pair(request: CopyRequest, job: str) -> tuple[Server, Server]:
     """Both servers, dialled once each. Raises as `Server.open`."""
-    name = f"transfer-{job}-{socket.gethostname()}-{os.getpid()}"
-    source, target = [
-        await Server.open(
-            address,
-            name=name,
-            connect_timeout=request.connect_timeout_ms / 1000,
-            timeout=request.timeout_ms / 1000,
-            give_up_s=request.give_up_after_ms / 1000,
-            probes_restore=address is request.target,
-        )
-        for address in (request.source, request.target)
-    ]
-    return source, target
+    return await open_one(request, request.source, job), await open_one(request, request.target, job)
+
+
+async def open_one(request: CopyRequest, address: Address, job: str) -> Server:
+    """A server, dialled once. Raises as `Server.open`."""
+    return await Server.open(
+        address,
+        name=f"transfer-{job}-{socket.gethostname()}-{os.getpid()}",
+        connect_timeout=request.connect_timeout_ms / 1000,
+        timeout=request.timeout_ms / 1000,
+        give_up_s=request.give_up_after_ms / 1000,
+        probes_restore=address is request.target,
+    )
 
 
 def refusal(hazards: list[Hazard]) -> TransferError:

@@ -1,7 +1,8 @@
-"""The pace of one run, kept while it runs: three watchers beside the work, each with its own link or file.
+"""The pace of one run, kept while it runs: watchers beside the work, each with its own link or file.
 
     source -> Beside (PING, who is there) -> Governor: how much is asked of it at once
-    target -> replicas -> Pace.held: nothing is written while one of them is too far behind
+    target -> replicas -> Pace.holds: nothing is written while one of them is too far behind
+    primary of a source that is a replica -> the same, while that one is too far behind
     store  -> what `jobs pace` asked for -> Pace, Governor; and back, what the pace is now
 
 Rule 1: a watcher that cannot see goes on looking, and the work goes on with the pace it had.
@@ -9,7 +10,7 @@ Rule 1: a watcher that cannot see goes on looking, and the work goes on with the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -18,12 +19,16 @@ import msgspec
 import structlog
 
 from transfer.endpoint.redis.beside import Beside
-from transfer.endpoint.redis.replicas import lag_bytes
+from transfer.endpoint.redis.replicas import lag_bytes, replication
+from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
+from transfer.job.replica import ReplicaLag, Standby
 from transfer.job.store import JobStore
 from transfer.model.errors import GaveUpError, TransferError
 from transfer.model.ports import Observer
-from transfer.model.units import show_bytes
+from transfer.model.units import show_bytes, show_ms
+from transfer.pipeline.pace import Pace
+from transfer.wire.link import Link
 
 _PING_S = 0.025
 _LOOK_AROUND_S = 0.5
@@ -37,14 +42,17 @@ _STORE_S = 0.5
 class Pacing:
     """Watches over the pace of *engine*, the work of *job*."""
 
-    def __init__(self, engine: Engine, store: JobStore, job: str, observer: Observer) -> None:
+    def __init__(
+        self, engine: Engine, store: JobStore, job: str, observer: Observer, standby: Standby | None = None
+    ) -> None:
         self._engine = engine
         self._pace, self._governor = engine.pace, engine.governor
         self._store, self._job, self._observer = store, job, observer
         self._limit_bytes = engine.request.max_target_lag_bytes
         self._lag_bytes = 0
-        self._held_since = 0.0
-        self._lag_told = False
+        patience_s = engine.request.give_up_after_ms / 1000
+        self._target, self._replica = (_Hold(engine.pace, observer, patience_s, who) for who in ("target", "replica"))
+        self._standby = standby
         self._taken = 0
         self._told = ""
 
@@ -53,11 +61,13 @@ class Pacing:
         """Keep the pace for the length of the block; the first look is taken before it begins.
 
         Raises:
-            GaveUpError: a replica of the target stayed too far behind for all of the give-up time.
+            GaveUpError: a replica stayed too far behind for all of the give-up time.
         """
         async with anyio.create_task_group() as group:
             await group.start(self._watch_source)
             group.start_soon(self._watch_target)
+            if self._standby is not None:
+                group.start_soon(self._watch_standby, self._standby)
             group.start_soon(self._watch_store)
             try:
                 yield
@@ -99,40 +109,46 @@ class Pacing:
             await anyio.sleep(_PING_S if governor.limits else _ALONE_S)
 
     async def _watch_target(self) -> None:
+        async def look(link: Link) -> bool:
+            self._lag_bytes = await lag_bytes(link)
+            self._target.judge(
+                anyio.current_time(),
+                self._lag_bytes > self._limit_bytes,
+                f"a replica of the target is {show_bytes(self._lag_bytes)} behind, more than --max-target-lag "
+                f"{show_bytes(self._limit_bytes)}",
+            )
+            return self._lag_bytes * 4 > self._limit_bytes
+
+        await self._watch(self._engine.target, look, self._target)
+
+    async def _watch_standby(self, standby: Standby) -> None:
+        lag, limit_ms = ReplicaLag(standby.server.address), self._engine.request.max_replica_lag_ms
+
+        async def look(link: Link) -> bool:
+            head, replicas = await replication(link)
+            behind_s = lag.look(anyio.current_time(), head, replicas)
+            self._replica.judge(
+                anyio.current_time(),
+                behind_s * 1000 > limit_ms,
+                f"the replica that is read from, {standby.server.where}, is {show_ms(behind_s * 1000)} behind, more "
+                f"than --max-replica-lag {show_ms(limit_ms)}",
+            )
+            return False
+
+        await self._watch(standby.primary, look, self._replica)
+
+    async def _watch(self, server: Server, look: Callable[[Link], Awaitable[bool]], hold: _Hold) -> None:
+        """*look* at *server* again and again, sooner where it says so; what cannot be seen holds nobody."""
         while True:
             try:
-                async with self._engine.target.link(db=0) as link:
-                    while True:
-                        self._lag_bytes = await lag_bytes(link)
-                        await self._obey_lag()
-                        near = self._lag_bytes * 4 > self._limit_bytes
-                        await anyio.sleep(_NEAR_LAG_S if near else _LAG_S)
+                async with server.link(db=0) as link:
+                    while True:  # noqa: ASYNC110 - the server sets no event
+                        await anyio.sleep(_NEAR_LAG_S if await look(link) else _LAG_S)
             except GaveUpError:
                 raise
             except TransferError:
-                self._pace.held = False
+                hold.let_go()
                 await anyio.sleep(_RETRY_S)
-
-    async def _obey_lag(self) -> None:
-        pace, now = self._pace, anyio.current_time()
-        if self._lag_bytes <= self._limit_bytes:
-            pace.held = False
-            return
-        if not pace.held:
-            self._held_since = now
-            pace.held = True
-        if not self._lag_told:
-            self._lag_told = True
-            self._observer.warning(
-                f"a replica of the target is {show_bytes(self._lag_bytes)} behind, more than --max-target-lag "
-                f"{show_bytes(self._limit_bytes)}: writing waits until it has caught up"
-            )
-        patience_s = self._engine.request.give_up_after_ms / 1000
-        if now - self._held_since > patience_s:
-            where = self._engine.target.where
-            raise GaveUpError(
-                f"a replica of the target stayed {show_bytes(self._lag_bytes)} behind for {patience_s:g} s", where=where
-            )
 
     async def _watch_store(self) -> None:
         while True:
@@ -170,7 +186,7 @@ class Pacing:
             "rate": pace.keys_per_s,
             "bwlimit": pace.bytes_per_s,
             "target_lag_bytes": self._lag_bytes,
-            "held": pace.held,
+            "held": sorted(pace.holds),
         }
         if governor.limits:
             shown |= {
@@ -179,6 +195,36 @@ class Pacing:
                 "latency_ms": _rounded(governor.latency_ms),
             }
         return shown
+
+
+class _Hold:
+    """One reason to hold the writers, said once and not borne for ever."""
+
+    def __init__(self, pace: Pace, observer: Observer, patience_s: float, name: str) -> None:
+        self._pace, self._observer, self._patience_s, self._name = pace, observer, patience_s, name
+        self._since_s: float | None = None
+        self._told = False
+
+    def judge(self, now_s: float, holds: bool, why: str) -> None:
+        """Hold, or let go.
+
+        Raises:
+            GaveUpError: it held batches for all of the give-up time.
+        """
+        if not holds:
+            self.let_go()
+            return
+        self._since_s = now_s if self._since_s is None else self._since_s
+        self._pace.holds.add(self._name)
+        if not self._told:
+            self._told = True
+            self._observer.warning(f"{why}: the copy waits until it has caught up")
+        if self._pace.waiting and now_s - self._since_s > self._patience_s:
+            raise GaveUpError(f"for {self._patience_s:g} s {why}")
+
+    def let_go(self) -> None:
+        self._since_s = None
+        self._pace.holds.discard(self._name)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -14,7 +14,8 @@ class Pace:
     At most `_SLACK_S` seconds of unused allowance are kept, so a pause is never followed by a burst.
 
     Attributes:
-        held: while True no batch gets its turn.
+        holds: why no batch gets its turn now; empty: nothing is in the way.
+        waiting: batches that wait because of that.
         stop: once it is set nothing is waited for.
     """
 
@@ -23,7 +24,8 @@ class Pace:
     def __init__(self, keys_per_s: int = 0, bytes_per_s: int = 0, stop: anyio.Event | None = None) -> None:
         self.keys_per_s = keys_per_s
         self.bytes_per_s = bytes_per_s
-        self.held = False
+        self.holds: set[str] = set()
+        self.waiting = 0
         self.stop = stop or anyio.Event()
         self._free_at = 0.0
         self._changes = 0
@@ -36,14 +38,21 @@ class Pace:
 
     async def wait(self, keys: int, size_bytes: int) -> None:
         """Wait for the turn of a batch of *keys* keys and *size_bytes* bytes, or for the stop."""
-        while self.held and not self.stop.is_set():
-            await self._rest(_LOOK_S)
+        await self._until_let_go()
         while cost := self._cost_s(keys, size_bytes):
             now, changes = anyio.current_time(), self._changes
             start = max(self._free_at, now - self._SLACK_S)
             self._free_at = start + cost
             if await self._until(start, changes):
                 return
+
+    async def _until_let_go(self) -> None:
+        self.waiting += 1
+        try:
+            while self.holds and not self.stop.is_set():
+                await self._rest(_LOOK_S)
+        finally:
+            self.waiting -= 1
 
     def _cost_s(self, keys: int, size_bytes: int) -> float:
         return max(

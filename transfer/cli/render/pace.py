@@ -14,8 +14,10 @@ def pace_text(pace: dict[str, Any] | None) -> str:
     parts = [f"{pace['pace']}{_regulated(pace)}"]
     parts += [f"rate {show_count(pace['rate'])} keys/s"] if pace["rate"] else []
     parts += [f"bwlimit {show_bytes(pace['bwlimit'])}/s"] if pace["bwlimit"] else []
-    if pace["held"]:
+    if "target" in pace["held"]:
         parts.append(f"waiting for a replica of the target, {show_bytes(pace['target_lag_bytes'])} behind")
+    if "replica" in pace["held"]:
+        parts.append("waiting for the replica that is read from")
     return ", ".join(parts)
 
 

@@ -25,10 +25,15 @@ class Replica(msgspec.Struct, frozen=True):
 
 async def replicas_of(link: Link) -> list[Replica]:
     """Every replica of the server at *link*, in its order."""
+    return (await replication(link))[1]
+
+
+async def replication(link: Link) -> tuple[int, list[Replica]]:
+    """The server's own offset, and its replicas."""
     info = await read_info(link, "replication")
     here = number(info, "master_repl_offset")
     rows = [pairs_of(value) for name, value in info.items() if re.fullmatch(r"slave[0-9]+", name)]
-    return [
+    return here, [
         Replica(
             host=row.get("ip", ""),
             port=number(row, "port"),

@@ -62,7 +62,7 @@ _COMMANDS = (
 """Name, where it is, what --help says of it (told here, so that --help imports none of them)."""
 
 _NOT_YET = """sync export import schema run undo resume rejects report clear config
---transform --delete-extra --route --keep-idle --digest
+--transform --delete-extra --route --digest
 --count-all --fresh --undo-dir --report --metrics --confirm --profile --config"""
 NOT_YET = frozenset(_NOT_YET.split())
 """Words of the contract that come with later releases: unknown like any other, and said to be missing."""

@@ -110,6 +110,10 @@ class Conflict:
         Literal["auto", "raw", "logical"],
         _flag(_CONFLICT, "--format", "auto|raw|logical", "RESTORE, type commands, or what fits each key (auto)."),
     ] = "auto"
+    keep_idle: Annotated[
+        Literal["auto", "on", "off"],
+        _flag(_CONFLICT, "--keep-idle", "auto|on|off", "Carry idle times or use counts; auto: where they decide."),
+    ] = "auto"
 
 
 @Parameter(name="*")

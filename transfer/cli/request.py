@@ -120,6 +120,7 @@ def copy_request(
         min_ttl_ms=_of("--min-ttl", duration_ms, change.min_ttl) if change.min_ttl else 0,
         on_conflict=conflict.on_conflict or "",
         format=conflict.format,
+        keep_idle=conflict.keep_idle,
         pace=pace.pace,
         max_source_latency_ms=_above_zero("--max-source-latency", duration_ms, pace.max_source_latency),
         max_target_lag_bytes=_above_zero("--max-target-lag", size_bytes, pace.max_target_lag),

@@ -98,6 +98,15 @@ def restore_parts(key: bytes, dump: bytes, expire_at_ms: int, *, replace: bool) 
     return b"%b$%d\r\n" % (head, len(dump)), dump, b"\r\n" + tail
 
 
+def with_use(parts: tuple[bytes, bytes, bytes], kind: str, use: int) -> tuple[bytes, bytes, bytes]:
+    """A RESTORE in three pieces with IDLETIME (seconds) or FREQ (0 to 255) added: two words more, at its end."""
+    head, dump, tail = parts
+    words, rest = head[1:].split(b"\r\n", 1)
+    said = b"%d" % use
+    more = b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(kind), kind.encode(), len(said), said)
+    return b"*%d\r\n%b" % (int(words) + 2, rest), dump, tail + more
+
+
 def joined(parts: Iterable[bytes], most_bytes: int) -> list[bytes]:
     """Small *parts* put together, up to *most_bytes*, so that a send is worth it; larger ones stay as they are."""
     out: list[bytes] = []

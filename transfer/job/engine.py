@@ -154,6 +154,7 @@ class Engine:
                 page_keys=request.batch or _PAGE_KEYS,
                 limit_bytes=limit_bytes,
                 keys_from=request.keys_from,
+                use=self.plan.keeps_use,
                 strings=request.format == "auto" and self.target.features.takes_strings,
             ),
             budget=budget,
@@ -219,6 +220,7 @@ class Engine:
             patience=self._patience(self.target, stop),
             landmarks=self.landmarks,
             cap_bytes=limit_bytes + (16 << 20),
+            use=self.plan.keeps_use,
         )
 
     def _writing(self) -> str:

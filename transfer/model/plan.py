@@ -37,6 +37,7 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     max_target_lag_bytes: int = 64 << 20
     read_from: str = "primary"  # primary | replica
     max_replica_lag_ms: int = 10_000
+    keep_idle: str = "auto"  # auto | on | off
     workers: int = 0  # 0: chosen
     batch: int = 0  # 0: chosen
     max_memory_bytes: int = 256 << 20
@@ -97,7 +98,7 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     """What a copy will do; printed before it, and all there is to --dry-run.
 
     `writing` is raw (RESTORE) or logical (type commands); `changes_known_by` says how a difference is
-    told from a change at the source: tracking | hashes.
+    told from a change at the source: tracking | hashes. `keeps_use`: idletime | freq, carried with each key, or "".
     """
 
     source: Side
@@ -106,6 +107,7 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     writing: str
     changes_known_by: str
     skew_ms: int
+    keeps_use: str = ""
     hazards: list[Hazard] = msgspec.field(default_factory=list)
     warnings: list[str] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)

@@ -21,6 +21,12 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     expire_at_ms: int
 
 
+class UsedRecord(Record, frozen=True, gc=False):
+    """A key with what its server's memory policy knows of its use: seconds since (`idletime`) or how often (`freq`)."""
+
+    use: int
+
+
 class Position(msgspec.Struct, frozen=True):
     """Where to go on in one partition after everything before it was acknowledged.
 
@@ -36,7 +42,7 @@ class Batch(msgspec.Struct):
 
     Column by column, since an object for every key would cost as much as moving it: `keys`, `dumps`, `sizes` (bytes
     of each dump: looking at every one of them costs, too) and `deadlines` belong together by place. `strings`: the
-    dumps are the strings themselves, not DUMP payloads.
+    dumps are the strings themselves, not DUMP payloads. `uses`: as in UsedRecord, one for each or none at all.
     `size_bytes` is what the batch holds of the memory budget until it is acknowledged.
     An emptied batch still carries its position, which must be acknowledged.
     """
@@ -49,8 +55,12 @@ class Batch(msgspec.Struct):
     deadlines: list[int]
     size_bytes: int = 0
     strings: bool = False
+    uses: list[int] = msgspec.field(default_factory=list)
 
     def records(self) -> list[Record]:
         """The same, key by key."""
         columns = zip(self.keys, self.dumps, self.deadlines, strict=True)
+        if self.uses:
+            used = zip(columns, self.uses, strict=True)
+            return [UsedRecord(self.db, *column, use) for column, use in used]
         return [Record(self.db, key, dump, deadline) for key, dump, deadline in columns]

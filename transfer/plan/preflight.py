@@ -19,6 +19,7 @@ from transfer.model.selection import Mapping, Selection
 from transfer.model.units import show_ms
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
+from transfer.plan.idle import kept_use
 from transfer.plan.look import Look, look_at, sample_key, unrest
 from transfer.plan.standing import narrows, refuse_roles, refuse_same, size_warning, target_hazards, touch
 
@@ -44,6 +45,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
     writing = _writing(request, here, there)
     await _refuse_missing_rights(request, source, target, here, there, dbs, writing)
     rows = _rows(here, there, dbs)
+    use, notes = await kept_use(request, source, here, there, writing)
     plan = CopyPlan(
         source=here.side,
         target=there.side,
@@ -52,7 +54,11 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
         changes_known_by="tracking" if here.side.features.tracking else "hashes",
         skew_ms=there.side.clock_offset_ms - here.side.clock_offset_ms,
         choices=choices_of(request, writing),
+        keeps_use=use,
+        notes=notes,
     )
+    if use:
+        plan.choices["keep-idle"] = f"{use} of each key, carried by RESTORE"
     await anyio.sleep(max(0.0, looked_at + BETWEEN_LOOKS_S - anyio.current_time()))
     async with target.link(db=0) as link:
         later = await unrest(link)

@@ -32,6 +32,7 @@ class Moment(msgspec.Struct):
 
     A payload is None where the key was gone, refused or too large; `refused` says why, `too_large` how
     many bytes. The deadline of such a key means nothing. `sizes` of the payloads in bytes, 0 where there is none.
+    `uses`: OBJECT IDLETIME or FREQ of each, where the reader asks for it, else empty.
     """
 
     payloads: list[bytes | None]
@@ -39,6 +40,7 @@ class Moment(msgspec.Struct):
     sizes: list[int]
     refused: dict[bytes, str] = msgspec.field(default_factory=dict)
     too_large: dict[bytes, int] = msgspec.field(default_factory=dict)
+    uses: list[int] = msgspec.field(default_factory=list)
 
     def __iadd__(self, other: Moment) -> Moment:
         self.payloads += other.payloads
@@ -46,6 +48,7 @@ class Moment(msgspec.Struct):
         self.sizes += other.sizes
         self.refused |= other.refused
         self.too_large |= other.too_large
+        self.uses += other.uses
         return self
 
 
@@ -55,11 +58,13 @@ async def prepare(link: Link, features: Features) -> None:
         await link.command("CLIENT", "NO-TOUCH", "ON")
 
 
-def read_request(keys: list[bytes], pexpiretime: bool, *, strings: bool = False) -> tuple[bytes, int]:
-    """One group's request and the number of its replies; the last reply is EXEC's."""
+def read_request(keys: list[bytes], pexpiretime: bool, *, strings: bool = False, use: str = "") -> tuple[bytes, int]:
+    """One group's request and how many replies it gets, the last of EXEC. *use* (idletime | freq) comes before DUMP."""
     words = [b"$%d\r\n%b\r\n" % (len(key), key) for key in keys]
     many = b"*%d\r\n$4\r\nMGET\r\n%b" % (1 + len(words), b"".join(words)) if strings else b""
     values, count = (many, 1) if strings else (_DUMP + _DUMP.join(words), len(keys))
+    if use:
+        values, count = _USES[use] + _USES[use].join(words) + values, count + len(keys)
     if pexpiretime:
         return resp.transaction(_PEXPIRETIME + _PEXPIRETIME.join(words) + values), len(keys) + count + 2
     return resp.transaction(resp.TIME + _PTTL + _PTTL.join(words) + resp.TIME + values), len(keys) + count + 4
@@ -85,15 +90,23 @@ class MomentReader:
     Args:
         limit_bytes: keys estimated larger than this are never asked for (0: no limit). Sizes are
             estimated only where values have shown to be large.
+        use: idletime | freq: how the server counts use of a key, told along with it.
     """
 
     def __init__(
-        self, link: Link, features: Features, sizes: PayloadSizes | None = None, *, limit_bytes: int = 0
+        self,
+        link: Link,
+        features: Features,
+        sizes: PayloadSizes | None = None,
+        *,
+        limit_bytes: int = 0,
+        use: str = "",
     ) -> None:
         self.link = link
         self.features = features
         self.sizes = sizes if sizes is not None else PayloadSizes()
         self.limit_bytes = limit_bytes
+        self.use = use
 
     async def read(self, keys: list[bytes]) -> Moment:
         """Read all of *keys*; the whole answer is held in memory.
@@ -151,7 +164,7 @@ class MomentReader:
     async def _ask(self, keys: list[bytes], strings: bool) -> Moment:
         exact, step = self.features.pexpiretime, self.features.transaction_keys
         groups = [keys[at : at + step] for at in range(0, len(keys), step)]
-        requests = [read_request(group, exact, strings=strings) for group in groups]
+        requests = [read_request(group, exact, strings=strings, use=self.use) for group in groups]
         replies = await self.link.ask(b"".join([request for request, _ in requests]), sum(n for _, n in requests))
         moment, read = Moment([], [], []), self._strings if strings else self._group
         ends = accumulate(count for _, count in requests)
@@ -162,16 +175,24 @@ class MomentReader:
     async def _group(self, keys: list[bytes], replies: list[Reply]) -> Moment:
         for look in range(_CLOCK_LOOKS):
             if look:
-                request, count = read_request(keys, self.features.pexpiretime)
+                request, count = read_request(keys, self.features.pexpiretime, use=self.use)
                 replies = await self.link.ask(request, count)
             if not isinstance(replies[-1], list):
                 return await self._aborted(keys, replies)
+            uses = self._take_uses(replies[-1], len(keys)) if self.use else []
             payloads, deadlines, exact = parse_reply(replies[-1], len(keys), self.features.pexpiretime)
             if exact:
                 break
         if _ONLY_VALUES.issuperset(map(type, payloads)):
-            return Moment(payloads, deadlines, _sizes(payloads))
-        return _with_refusals(keys, payloads, deadlines)
+            return Moment(payloads, deadlines, _sizes(payloads), uses=uses)
+        return _with_refusals(keys, payloads, deadlines, uses)
+
+    def _take_uses(self, reply: list[Reply], count: int) -> list[int]:
+        """What OBJECT said, taken out of *reply*, where it stands before the payloads; 0 for a key that is gone."""
+        at = count if self.features.pexpiretime else count + 2
+        uses = reply[at : at + count]
+        del reply[at : at + count]
+        return [use if type(use) is int else 0 for use in uses]
 
     async def _strings(self, keys: list[bytes], replies: list[Reply]) -> Moment:
         """A group that MGET was to read; where it could not, every key is left to be read as what it is."""
@@ -204,17 +225,20 @@ class MomentReader:
         held = dict(zip(others, zip(found.payloads, found.deadlines, strict=True), strict=True))
         both = [held.get(key, (None, NO_DEADLINE)) for key in keys]
         payloads = [payload for payload, _ in both]
+        uses = dict(zip(others, found.uses, strict=True)) if found.uses else {}
         return Moment(
             payloads,
             [deadline for _, deadline in both],
             _sizes(payloads),
             left_out.refused | found.refused,
             left_out.too_large | found.too_large,
+            [uses.get(key, 0) for key in keys] if self.use else [],
         )
 
 
 _PEXPIRETIME, _PTTL, _DUMP = (b"*2\r\n$%d\r\n%b\r\n" % (len(name), name) for name in (b"PEXPIRETIME", b"PTTL", b"DUMP"))
 """Heads of commands; joining the keys by them is twice as fast as building each command."""
+_USES = {use: b"*3\r\n$6\r\nOBJECT\r\n$%d\r\n%b\r\n" % (len(use), use.encode()) for use in ("idletime", "freq")}
 _MEMORY_USAGE = b"*3\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n$%d\r\n%b\r\n"
 _ONLY_VALUES = frozenset({bytes, type(None)})
 
@@ -231,11 +255,11 @@ def _sizes(payloads: list[bytes | None]) -> list[int]:
         return [0 if payload is None else len(payload) for payload in payloads]
 
 
-def _with_refusals(keys: list[bytes], replies: list[Reply], deadlines: list[int]) -> Moment:
+def _with_refusals(keys: list[bytes], replies: list[Reply], deadlines: list[int], uses: list[int]) -> Moment:
     """Error replies among the payloads become refusals by name."""
     refused = {key: str(reply) for key, reply in zip(keys, replies, strict=True) if _is_error(reply)}
     payloads = [None if _is_error(reply) else reply for reply in replies]
-    return Moment(payloads, deadlines, _sizes(payloads), refused)
+    return Moment(payloads, deadlines, _sizes(payloads), refused, uses=uses)
 
 
 def _packed(keys: list[bytes], estimates: list[int], most_keys: int, most_bytes: int) -> list[list[bytes]]:

@@ -51,6 +51,7 @@ class RedisSink:
         patience: Patience,
         landmarks: Landmarks,
         cap_bytes: int = 64 << 20,
+        use: str = "",
     ) -> None:
         self._source = source
         self._target = target
@@ -65,6 +66,7 @@ class RedisSink:
         self._writing = writing
         self._patience = patience
         self._landmarks = landmarks
+        self._use = use
 
     async def write(self, batch: Batch) -> None:
         """As `Sink.write`; all records of a batch come from one logical database."""
@@ -88,6 +90,7 @@ class RedisSink:
         return (
             self._folding is None
             and not self._by_type(batch)
+            and not batch.uses
             and max(batch.sizes) <= LARGE_BYTES
             and self._approach.straight(batch, self._target.now_ms())
         )
@@ -161,7 +164,7 @@ class RedisSink:
         """Send all fresh landings; returns a refusal that holds for now ("OOM ..."), else ""."""
         fresh = delivery.fresh
         try:
-            answers = await send_landings(link, delivery, replace=self._policy.replace)
+            answers = await send_landings(link, delivery, replace=self._policy.replace, use=self._use)
         except BaseException:
             delivery.lost = True
             raise

@@ -36,7 +36,7 @@ from transfer.model.record import Batch, Position
 from transfer.model.selection import Selection
 from transfer.model.tally import Tally
 from transfer.model.units import show_bytes
-from transfer.wire.link import ErrorReply
+from transfer.wire.link import ErrorReply, Link
 
 Emit = Callable[[Batch], Awaitable[None]]
 
@@ -51,7 +51,7 @@ class SourceOptions(msgspec.Struct, frozen=True):
     """How to read: `dbs` in this order, `readers` at once, `page_keys` names a page.
 
     `limit_bytes`: values estimated larger are rejected by name. `keys_from`: a file of names instead of SCAN.
-    `strings`: strings may come as themselves, in batches of their own.
+    `strings`: strings may come as themselves, in batches of their own. `use`: idletime | freq, read with each key.
     """
 
     dbs: tuple[int, ...]
@@ -60,6 +60,7 @@ class SourceOptions(msgspec.Struct, frozen=True):
     limit_bytes: int = 64 << 20
     keys_from: str = ""
     strings: bool = False
+    use: str = ""
 
 
 class RedisSource:
@@ -101,7 +102,7 @@ class RedisSource:
             prepare=lambda link: prepare(link, server.features),
         )
         self._sizes: defaultdict[int, PayloadSizes] = defaultdict(PayloadSizes)
-        usable = options.strings and server.features.gives_strings
+        usable = options.strings and server.features.gives_strings and not options.use
         self._share = StringShare(usable=usable)
         self._scanners: list[Scanner] = []
         self._done: set[int] = set()
@@ -178,9 +179,7 @@ class RedisSource:
             held = 0
             try:
                 async with self._links.lease(db) as link:
-                    reader = MomentReader(
-                        link, self._server.features, self._sizes[db], limit_bytes=self._options.limit_bytes
-                    )
+                    reader = self._reader(link, db)
                     if self._asks_types:
                         names = await self._of_types(reader, db, names)
                     others: list[bytes] = []
@@ -203,6 +202,10 @@ class RedisSource:
                 if not error.retryable:
                     raise
                 await self._patience.broken(error)
+
+    def _reader(self, link: Link, db: int) -> MomentReader:
+        options, features = self._options, self._server.features
+        return MomentReader(link, features, self._sizes[db], limit_bytes=options.limit_bytes, use=options.use)
 
     async def _portions(self, reader: MomentReader, names: list[bytes]) -> AsyncIterator[list[bytes]]:
         """*names* cut for one request each; how much one may ask for is looked up again and again."""
@@ -243,6 +246,8 @@ class RedisSource:
         moment = await reader.read_portion(portion, strings=strings)
         self._on_read(portion, started)
         batch = Batch(Position(f"db{db}", page.cursor.decode()), db, *_present(portion, moment), strings=strings)
+        if moment.uses:
+            batch.uses = [use for use, dump in zip(moment.uses, moment.payloads, strict=True) if dump is not None]
         others: list[bytes] = []
         if strings:
             others = [key for key, payload in zip(portion, moment.payloads, strict=True) if payload is None]
@@ -275,6 +280,7 @@ class RedisSource:
         self._underway.leave(batch.db, [key for key, stays in zip(batch.keys, lives, strict=True) if not stays])
         batch.keys, batch.dumps = list(compress(batch.keys, lives)), list(compress(batch.dumps, lives))
         batch.sizes, batch.deadlines = list(compress(batch.sizes, lives)), list(compress(batch.deadlines, lives))
+        batch.uses = list(compress(batch.uses, lives))
 
     def _reject(self, db: int, key: bytes, moment: Moment) -> None:
         if key in moment.refused:

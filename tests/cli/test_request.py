@@ -24,7 +24,7 @@ from transfer.cli.options import (
     Waits,
     What,
 )
-from transfer.cli.request import copy_request
+from transfer.cli.request import copy_request, pace_changes
 from transfer.model.errors import FileMissingError, UsageError
 from transfer.model.plan import CopyRequest
 
@@ -81,6 +81,30 @@ def test_every_unit_arrives_as_the_engine_counts() -> None:
     assert (made.rate_keys_per_s, made.bwlimit_bytes_per_s, made.max_memory_bytes) == (50_000, 100 << 20, 64 << 20)
     assert (made.max_duration_ms, made.timeout_ms, made.min_ttl_ms) == (7_200_000, 5_000, 30_000)
     assert (made.ttl_tolerance_ms, made.max_skew_ms, made.sample) == (1_000, 0, 0.01)
+
+
+def test_the_pace_arrives_as_asked() -> None:
+    """Latency and lag in their units; who is read from."""
+    made = asked(
+        pace="max",
+        max_source_latency="2ms",
+        max_target_lag="16MiB",
+        read_from="replica",
+        max_replica_lag="1m",
+        keep_idle="on",
+    )
+
+    assert (made.pace, made.max_source_latency_ms, made.max_target_lag_bytes) == ("max", 2, 16 << 20)
+    assert (made.read_from, made.max_replica_lag_ms, made.keep_idle) == ("replica", 60_000, "on")
+
+
+def test_a_change_of_pace_holds_what_was_named_and_nothing_else() -> None:
+    """`none` lifts a limit; nonsense is refused by the name of its flag."""
+    assert pace_changes(None, "", "", "") == {}
+    assert pace_changes("max", "", "none", "2MiB/s") == {"pace": "max", "rate": 0, "bwlimit": 2 << 20}
+    assert pace_changes(None, "3ms", "5k/s", "") == {"max_source_latency_ms": 3, "rate": 5_000}
+    with pytest.raises(UsageError, match="--rate"):
+        pace_changes(None, "", "fast", "")
 
 
 def test_names_are_the_bytes_that_were_typed() -> None:
@@ -152,6 +176,9 @@ def test_types_may_be_said_as_people_say_them() -> None:
     [
         ({"rate": "fast"}, "--rate"),
         ({"rate": "0"}, "--rate"),
+        ({"max_source_latency": "0ms"}, "--max-source-latency"),
+        ({"max_target_lag": "much"}, "--max-target-lag"),
+        ({"max_replica_lag": "10"}, "--max-replica-lag"),
         ({"max_memory": "10"}, "--max-memory"),
         ({"workers": 0}, "--workers"),
         ({"batch": -1}, "--batch"),

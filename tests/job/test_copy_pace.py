@@ -92,7 +92,7 @@ async def test_a_client_beside_it_is_spared_at_polite_pace(tmp_path: Path) -> No
 
 async def test_alone_a_polite_copy_is_held_back_by_nobody(tmp_path: Path) -> None:
     """Its own connections are not others, nor is a replica of the source."""
-    async with running() as source, running() as target:
+    async with running(*_PRIMARY) as source, running(*_PRIMARY) as target:
         port = source.address.port
         async with running(*_following(port)) as replica:
             await anyio.to_thread.run_sync(fill, source.address, 5_000)
@@ -102,6 +102,10 @@ async def test_alone_a_polite_copy_is_held_back_by_nobody(tmp_path: Path) -> Non
 
     assert report.keys.written == 5_000
     assert not _held_back(report)
+
+
+_PRIMARY = ("valkey-9.1", "--repl-diskless-sync-delay", "0")
+"""Arguments of `running` for a server that gives its replicas their data at once."""
 
 
 def _following(port: int) -> tuple[str, ...]:
@@ -132,7 +136,7 @@ def _stopped(server: ThrowawayServer) -> Iterator[None]:
 
 async def test_a_replica_of_the_target_that_stands_still_holds_the_copy_back(tmp_path: Path) -> None:
     """Writing waits, which is said once, and goes on when it has caught up."""
-    async with running() as source, running() as target:
+    async with running(*_PRIMARY) as source, running(*_PRIMARY) as target:
         await anyio.to_thread.run_sync(lambda: fill(source.address, 20_000, value_bytes=500))
         async with running(*_following(target.address.port)) as replica:
             await until(lambda: _has_replica(target))
@@ -171,7 +175,11 @@ def _has_replica(server: ThrowawayServer) -> bool:
 
 async def test_a_replica_of_the_source_is_read_in_its_place(tmp_path: Path) -> None:
     """The plan names it and how far it is behind; its primary is asked for no key."""
-    async with running() as source, running() as target, running(*_following(source.address.port)) as replica:
+    async with (
+        running(*_PRIMARY) as source,
+        running(*_PRIMARY) as target,
+        running(*_following(source.address.port)) as replica,
+    ):
         await anyio.to_thread.run_sync(fill, source.address, 2_000)
         await until(lambda: size(replica.address) == 2_000 and _has_replica(source))
         watching = Watching(consents=True)
@@ -197,7 +205,7 @@ async def test_without_a_replica_there_is_nothing_to_read_from(tmp_path: Path) -
 
 async def test_a_replica_that_falls_behind_is_a_hazard_and_then_waited_for(tmp_path: Path) -> None:
     """Its link stalls: refused without --allow replica-lag; with it the copy goes on once the replica has caught up."""
-    async with running() as source, running() as target, proxy(source.address) as between:
+    async with running(*_PRIMARY) as source, running(*_PRIMARY) as target, proxy(source.address) as between:
         await anyio.to_thread.run_sync(fill, source.address, 2_000)
         async with running(*_following(between.address.port)) as replica:
             await until(lambda: size(replica.address) == 2_000 and _has_replica(source))

@@ -122,10 +122,10 @@ def copy_request(
         format=conflict.format,
         keep_idle=conflict.keep_idle,
         pace=pace.pace,
-        max_source_latency_ms=_above_zero("--max-source-latency", duration_ms, pace.max_source_latency),
-        max_target_lag_bytes=_above_zero("--max-target-lag", size_bytes, pace.max_target_lag),
+        max_source_latency_ms=_above_zero("--max-source-latency", duration_ms, pace.max_source_latency, "5ms"),
+        max_target_lag_bytes=_above_zero("--max-target-lag", size_bytes, pace.max_target_lag, "64MiB"),
         read_from=pace.read_from,
-        max_replica_lag_ms=_above_zero("--max-replica-lag", duration_ms, pace.max_replica_lag),
+        max_replica_lag_ms=_above_zero("--max-replica-lag", duration_ms, pace.max_replica_lag, "10s"),
         rate_keys_per_s=_above_zero("--rate", keys_per_s, pace.rate),
         bwlimit_bytes_per_s=_above_zero("--bwlimit", bytes_per_s, pace.bwlimit),
         workers=_at_least_one("--workers", pace.workers),
@@ -159,7 +159,7 @@ def pace_changes(pace: str | None, max_source_latency: str, rate: str, bwlimit: 
     """
     changes: dict[str, str | int] = {"pace": pace} if pace else {}
     if max_source_latency:
-        changes["max_source_latency_ms"] = _above_zero("--max-source-latency", duration_ms, max_source_latency)
+        changes["max_source_latency_ms"] = _above_zero("--max-source-latency", duration_ms, max_source_latency, "5ms")
     for name, read, text in (("rate", keys_per_s, rate), ("bwlimit", bytes_per_s, bwlimit)):
         if text:
             changes[name] = 0 if text == "none" else _above_zero(f"--{name}", read, text)
@@ -196,11 +196,11 @@ def _of(flag: str, read: Callable[[str], T], text: str) -> T:
         raise UsageError(f"{flag}: {error.message}", hint=error.hint) from None
 
 
-def _above_zero(flag: str, read: Callable[[str], int], text: str) -> int:
-    """0 for an empty text, which means no limit; an explicit 0 is refused."""
+def _above_zero(flag: str, read: Callable[[str], int], text: str, without: str = "no limit") -> int:
+    """0 for an empty text, which means no limit; an explicit 0 is refused. *without*: what holds without the flag."""
     value = _of(flag, read, text) if text else 0
     if text and value <= 0:
-        raise UsageError(f"{flag}: {text!r} is nothing", hint=f"leave {flag} out for no limit")
+        raise UsageError(f"{flag}: {text!r} is nothing", hint=f"leave {flag} out for {without}")
     return value
 
 

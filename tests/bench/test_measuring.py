@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,7 @@ from transfer.bench.questions import QUESTIONS, tls
 from transfer.bench.rounds import take_turns
 from transfer.bench.ways import Row, Way, WayError
 from transfer.codec.resp import command
-from transfer.model.errors import GuardError, UsageError
+from transfer.model.errors import FormatError, GuardError, UsageError
 from transfer.wire.dial import Dialer
 
 
@@ -160,6 +161,18 @@ def test_a_named_limit_that_was_not_measured_is_missed() -> None:
 
     assert {one.name: one.kept for one in named} == {"copy / rdb-cli": False, "copy / migrate": True}
     assert [(one.name, one.limit, one.kept) for one in of_set] == [("copy / migrate", 0.6, True)]
+
+
+@pytest.mark.parametrize(
+    "words", ['{"max": {"copy / migrat": 0.1}}', '{"v": 1}', "{}", '{"copy / migrate": {"max": 0.1}}']
+)
+def test_a_file_of_limits_that_limits_nothing_is_refused(words: str, tmp_path: Path) -> None:
+    """A gate that was spelt wrongly would stand open without a word."""
+    file = tmp_path / "limits.json"
+    file.write_text(words)
+    every = QUESTIONS["copy"].ratios
+    with pytest.raises((UsageError, FormatError)):
+        limits_of((), (), str(file), every, every)
 
 
 def test_every_limit_of_this_project_is_of_some_question() -> None:

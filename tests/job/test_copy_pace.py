@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 from tests import oracle
 from tests.cli.running import Said, run
 from tests.faults import Stall, proxy
-from tests.job.copying import copied
+from tests.job import copying
 from tests.job.filling import beside, fill, size, until
 from tests.job.test_copy_strings import calls
 from tests.job.watching import Watching
@@ -30,6 +31,7 @@ from transfer.model.errors import GuardError, IncompatibleError
 from transfer.model.report import Report
 
 _KEYS = 60_000
+copied = partial(copying.copied, pace="polite")
 _CLIENT = """
 import json, random, select, sys, time
 import redis

@@ -90,15 +90,19 @@ class Change(msgspec.Struct, frozen=True):
     percent: float | None
 
 
-def limits_of(most: Iterable[str], least: Iterable[str], sets: str, known: Iterable[str]) -> list[Limit]:
+def limits_of(
+    most: Iterable[str], least: Iterable[str], sets: str, known: Iterable[str], every: Iterable[str] = ()
+) -> list[Limit]:
     """`--max "copy / migrate=0.6"`, `--min ...`, `--limits reach|stretch|FILE.json` as limits; the named ones win.
 
+    *known* are the ratios of this question, *every* those of all questions.
+
     Raises:
-        UsageError: no number, or no ratio of this question.
+        UsageError: no number, no ratio of this question, or in a file one of no question.
         FileMissingError, FormatError: the file.
     """
     names = list(known)
-    found = {limit.name: limit for limit in (_set(sets) if sets else ()) if limit.name in names}
+    found = {limit.name: limit for limit in (_set(sets, {*every, *names}) if sets else ()) if limit.name in names}
     for flag, words, is_least in (("--max", most, False), ("--min", least, True)):
         for word in words:
             limit = _named(flag, word, is_least, names)
@@ -130,24 +134,32 @@ def _named(flag: str, word: str, least: bool, names: list[str]) -> Limit:
     if not equals:
         raise UsageError(f"{flag}: {word!r} has no limit", hint=f'{flag} "{names[0]}=0.6"')
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "ratios: " + " | ".join(names)
-        raise UsageError(f"{flag}: {name!r} is no ratio of this question", hint=hint)
+        raise UsageError(f"{flag}: {name!r} is no ratio of this question", hint=_nearest(name, names))
     return Limit(name, value, least, True)
 
 
-def _set(name: str) -> list[Limit]:
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else "ratios: " + " | ".join(names)
+
+
+def _set(name: str, every: set[str]) -> list[Limit]:
     if name in SETS:
         return [Limit(ratio, value, ratio in _AT_LEAST) for ratio, value in SETS[name].items()]
     found = read_json(Path(name), "--limits")
+    shape = 'limits read {"max": {RATIO: NUMBER}, "min": {...}}'
+    if not found.keys() or not found.keys() <= {"max", "min"}:
+        raise FormatError(shape, where=name)
     try:
-        return [
-            Limit(str(ratio), float(value), kind == "min")
-            for kind in ("max", "min")
-            for ratio, value in found.get(kind, {}).items()
+        limits = [
+            Limit(ratio, float(value), kind == "min") for kind, asked in found.items() for ratio, value in asked.items()
         ]
     except (AttributeError, TypeError, ValueError):
-        raise FormatError('limits read {"max": {RATIO: NUMBER}, "min": {...}}', where=name) from None
+        raise FormatError(shape, where=name) from None
+    for limit in limits:
+        if limit.name not in every:
+            raise UsageError(f"{name}: {limit.name!r} is no ratio of any question", hint=_nearest(limit.name, [*every]))
+    return limits
 
 
 def changes(now: dict[str, Any], before: dict[str, Any]) -> list[Change]:

@@ -48,7 +48,8 @@ def bench(
     """
     start_log(talk)
     one = _question(question)
-    bounds = limits_of(limits.max, limits.min, limits.limits, one.ratios)
+    every = [ratio for question in QUESTIONS.values() for ratio in question.ratios]
+    bounds = limits_of(limits.max, limits.min, limits.limits, one.ratios, every)
     earlier = base(Path(kept.compare), one.name) if kept.compare else None
     given = _given(one, source, target, data)
     if kept.plot:

@@ -88,7 +88,7 @@ class Rebuild:
         for landing, refusal in delivery.refused:
             dump = landing.record.dump
             if has_field_ttl(dump, vendor):
-                self._reject(landing, f"a hash with deadlines on fields, and the payload was not taken: {refusal}")
+                self._reject(landing, "a hash with deadlines on fields, and the target does not take its payload")
             elif dump[0] in MODULE_TYPES:
                 self._reject(landing, f"a module's type; the target does not take its payload: {refusal}")
             else:

@@ -195,7 +195,7 @@ async def test_a_replica_of_the_source_is_read_in_its_place(tmp_path: Path) -> N
     assert scans[1] > before[1]
     assert watching.plan is not None
     assert watching.plan.source.place == str(replica.address)
-    assert any(f"read from the replica {replica.address}: 0 B behind" in note for note in watching.plan.notes)
+    assert any(f"read from the replica {replica.address}: " in note for note in watching.plan.notes)
 
 
 async def test_without_a_replica_there_is_nothing_to_read_from(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from transfer.wire.link import Link
 
 _PING_S = 0.025
 _LOOK_AROUND_S = 0.5
-_IDLE_PINGS = 10
+_IDLE_PINGS, _IDLE_PING_S = 10, 0.005
 _ALONE_S = 0.25
 _RETRY_S = 1.0
 _LAG_S, _NEAR_LAG_S = 0.25, 0.1
@@ -81,7 +81,7 @@ class Pacing:
                 beside = await Beside.open(self._engine.source)
                 try:
                     if first and self._governor.regulates:
-                        self._governor.idle([await beside.ping_ms() for _ in range(_IDLE_PINGS)])
+                        self._governor.idle(await _idle_pings(beside))
                         self._governor.company(await beside.others())
                     if first:
                         task_status.started()
@@ -195,6 +195,15 @@ class Pacing:
                 "latency_ms": _rounded(governor.latency_ms),
             }
         return shown
+
+
+async def _idle_pings(beside: Beside) -> list[float]:
+    """Some PINGs, apart from each other: what others ask for comes in bursts."""
+    pings = []
+    for _ in range(_IDLE_PINGS):
+        pings.append(await beside.ping_ms())
+        await anyio.sleep(_IDLE_PING_S)
+    return pings
 
 
 class _Hold:

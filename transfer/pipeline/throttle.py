@@ -20,7 +20,9 @@ import anyio
 NO_LIMIT = 1 << 40
 _LEAST_KEYS, _MOST_KEYS = 16, 256
 _MOST_AT_ONCE = 4
-_START_LEVEL, _LEAST_LEVEL, _MOST_LEVEL = 64.0, 0.25, float(_MOST_KEYS * _MOST_AT_ONCE)
+_START_LEVEL, _LEAST_LEVEL, _MOST_LEVEL = 64.0, 4.0, float(_MOST_KEYS * _MOST_AT_ONCE)
+"""At the least level 16 keys are asked for every 3 ms, a few hundredths of the server's time: where PINGs are slow even
+then, others are the cause, and to ask for less would help nobody."""
 _KEY_BYTES = 1 << 10
 _WINDOW_PINGS = 10
 _CALM, _RESTLESS = 0.2, 0.4
@@ -51,6 +53,7 @@ class Governor:
         self.level = _START_LEVEL
         self.idle_ms: float | None = None
         self.latency_ms: float | None = None
+        self._measured = False
         self._window: list[float] = []
         self._halved = False
         self._busy = 0
@@ -98,12 +101,14 @@ class Governor:
 
     def idle(self, latencies_ms: list[float]) -> None:
         """How long PINGs took before the work began."""
-        self.idle_ms = median(latencies_ms)
+        self.idle_ms, self._measured = median(latencies_ms), True
 
     def observe(self, latency_ms: float) -> None:
-        """How long one PING took beside the work. Where no idle value is known, the shortest stands for it."""
+        """How long one PING took beside the work. Where none was measured before it, the shortest stands for idle."""
         self.latency_ms = latency_ms
-        self.idle_ms = min(latency_ms, self.idle_ms) if self.idle_ms is not None else latency_ms
+        if not self._measured:
+            self.idle_ms = min(latency_ms, self.idle_ms) if self.idle_ms is not None else latency_ms
+        assert self.idle_ms is not None
         if not self.limits:
             return
         over = latency_ms - self.idle_ms

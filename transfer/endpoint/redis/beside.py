@@ -2,7 +2,7 @@
 
     Beside.open -> link of its own -> ping_ms, others (again and again) -> close
 
-Rule 1: the time our own thread was at work while an answer may have lain there is taken off: it is not the server's.
+Rule 1: the time our own process was at work while an answer may have lain there is taken off: it is not the server's.
 Rule 2: others are connections that are not ours and asked something within `_RECENT_S`; replicas are none, a new
         connection that is gone again is one. Where we may not look, others are assumed.
 """
@@ -41,10 +41,10 @@ class Beside:
 
     async def ping_ms(self) -> float:
         """How long the server took to answer."""
-        began, worked = time.perf_counter(), time.thread_time()
+        began, worked = time.perf_counter(), time.process_time()
         await self._link.command("PING")  # a refusal takes as long
         waited = time.perf_counter() - began
-        return max(0.0, waited - (time.thread_time() - worked)) * 1000
+        return max(0.0, waited - (time.process_time() - worked)) * 1000
 
     async def others(self) -> bool:
         """Whether anybody else uses the server."""

@@ -61,7 +61,7 @@ class Beside:
             return True
         lines, name = listed.decode("utf-8", "replace").splitlines(), self._server.dialer.name
         if any(_is_user(line, name, dialling=not first) for line in lines):
-            return True
+            self._seen_at = time.monotonic()
         return self._seen_at is not None and time.monotonic() - self._seen_at < _RECENT_S
 
     def _came_and_went(self, info: dict[str, str]) -> bool:

@@ -22,9 +22,8 @@ def address_of(place: Place) -> Address:
 
 async def copied(source: Place, target: Place, state: Path, watching: Watching | None = None, **asked: Any) -> Report:
     """Run a copy with everything in the plan consented to; the counts must add up."""
-    asked.setdefault(
-        "pace", "max"
-    )  # writers beside a copy would slow it, which tests of other things need not wait for
+    # writers beside a copy slow it down at polite pace, which tests of other things need not wait for
+    asked.setdefault("pace", "max")
     watching = watching or Watching(consents=True)
     request = CopyRequest(
         source=address_of(source), target=address_of(target), state_dir=str(state), spill_dir=str(state), **asked

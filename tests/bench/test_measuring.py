@@ -19,9 +19,9 @@ from transfer.bench.places import started
 from transfer.bench.process import run
 from transfer.bench.questions import QUESTIONS, tls
 from transfer.bench.rounds import take_turns
-from transfer.bench.ways import Row, Way, WayError
+from transfer.bench.ways import Row, Way
 from transfer.codec.resp import command
-from transfer.model.errors import FormatError, GuardError, UsageError
+from transfer.model.errors import FormatError, GuardError, UsageError, WayError
 from transfer.wire.dial import Dialer
 
 

@@ -50,14 +50,14 @@ async def scanned(server: ThrowawayServer, bits: int, count: int, grow: bool = F
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("bits", [0, 1, 3, 4])
 async def test_the_parts_together_name_every_key(version: str, bits: int) -> None:
-    """And few of them twice: a part aims at its end."""
+    """And few of them twice: a part aims at its end, and misses it by less than a page."""
     async with running(version) as server:
         await fill(server, 0, KEYS)
 
         found = await scanned(server, bits, count=100)
 
         assert len(found) == KEYS
-        assert found.total() - KEYS <= 40 << bits
+        assert found.total() - KEYS <= 100 << bits
 
 
 async def test_a_table_that_grows_meanwhile_loses_no_name() -> None:

@@ -161,7 +161,9 @@ async def test_what_the_source_changed_is_told_from_what_the_target_lost(
         assert lost.keys() == gone | spoilt
         assert all(name.startswith((b"w", b"new")) for name, verdict in found.items() if verdict is Verdict.CHANGED)
         assert Verdict.CHANGED in found.values()
-        assert (report.exit, report.keys.conflicts) == (6, 0)
+        assert report.exit == 6
+        # a table that grows has SCAN name keys again: one that was spoilt by then is another's value
+        assert report.keys.conflicts <= len(spoilt)
 
 
 @pytest.mark.parametrize(("known_by", "form"), [("tracking", "logical"), ("hashes", "auto")])

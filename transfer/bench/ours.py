@@ -17,8 +17,9 @@ import anyio.to_thread
 
 from transfer.bench.places import url_of
 from transfer.bench.process import Ran, python_environment, run
-from transfer.bench.ways import Row, WayError
+from transfer.bench.ways import Row
 from transfer.model.endpoint import Address
+from transfer.model.errors import WayError
 
 COMMAND = (sys.executable, "-m", "transfer")
 _CHANGED_MEANWHILE = 7

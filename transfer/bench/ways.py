@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from transfer.bench.places import Pair
-from transfer.model.errors import TransferError
+from transfer.model.errors import WayError
 
 Row = dict[str, float]
 """What one way took in one round, by measure (names carry the unit). `keys` is how many it moved."""
@@ -22,12 +22,6 @@ MEASURES = (
 """Title and name of what every way is measured by; a way that has no engine of its own lacks some."""
 
 _SCALED = ("seconds", "wall_s", "source_cpu_s", "engine_cpu_s", "target_cpu_s", "names_known_s", "scan_s")
-
-
-class WayError(TransferError):
-    """A way did not do its work; a peer's is told as a line, one of ours ends the benchmark."""
-
-    default_hint = "run the same way by hand, or leave it out with --way"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@
     │   ├── SamePlaceError (E103, exit 2)
     │   ├── GuardError (E104, exit 2)
     │   └── FoldError (E105, exit 2)
+    ├── WayError (E106, exit 1)
     ├── LinkError (E200, exit 4)
     │   ├── UnreachableError (E201, exit 4)
     │   ├── GaveUpError (E206, exit 4)
@@ -105,6 +106,13 @@ class FoldError(UsageError):
 
     code = "E105"
     default_hint = "choose a --rename or --db mapping that keeps names apart"
+
+
+class WayError(TransferError):
+    """One way of a benchmark did not do its work; a peer's is told as a line, one of ours ends the benchmark."""
+
+    code = "E106"
+    default_hint = "run the same way by hand, or leave it out with --way"
 
 
 class LinkError(TransferError):

@@ -15,8 +15,9 @@ import anyio
 from transfer.bench.data import requests
 from transfer.bench.places import Side, url_of
 from transfer.bench.process import Ran, run
-from transfer.bench.ways import Row, WayError
+from transfer.bench.ways import Row
 from transfer.model.endpoint import Address
+from transfer.model.errors import WayError
 
 _SYNC_WITHIN_S = 900.0
 _POLL_S = 0.01

@@ -10,7 +10,8 @@ from transfer.bench import ours
 from transfer.bench.process import run
 from transfer.bench.questions import Answer, Asked, known
 from transfer.bench.rounds import Taken, chosen
-from transfer.bench.ways import Row, Way, WayError
+from transfer.bench.ways import Row, Way
+from transfer.model.errors import WayError
 
 
 async def measure(asked: Asked) -> Answer:

@@ -63,6 +63,10 @@ MEANINGS: dict[str, Meaning] = {
         "Two source keys, or two databases, would become one at the target, and one of them would be lost.",
         ("give every --rename a prefix of its own", "map databases apart: --db 0:0 --db 1:1"),
     ),
+    "E106": Meaning(
+        "One way of a benchmark failed, or did not bring every key across.",
+        ("run the same way by hand: its output says why", "leave it out: name the other rows with --way"),
+    ),
     "E200": Meaning(
         "A connection broke. Within a run it is made again; this one could not be.",
         ("transfer doctor URL", "--timeout and --give-up-after say how long to wait"),

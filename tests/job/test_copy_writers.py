@@ -160,7 +160,7 @@ async def test_what_the_source_changed_is_told_from_what_the_target_lost(
         assert lost.pop(undated) is Verdict.TTL
         # a table that grows has SCAN name keys again: one that was spoilt by then is another's value, a conflict
         assert gone <= lost.keys() <= gone | spoilt
-        assert len(spoilt - lost.keys()) == report.keys.conflicts
+        assert len(spoilt - lost.keys()) <= report.keys.conflicts
         assert all(name.startswith((b"w", b"new")) for name, verdict in found.items() if verdict is Verdict.CHANGED)
         assert Verdict.CHANGED in found.values()
         assert report.exit == 6

@@ -14,7 +14,7 @@ from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine, largest_value_bytes
 from transfer.model.plan import CopyRequest
-from transfer.model.ports import Observer, Throttle, Unthrottled
+from transfer.model.ports import UNTHROTTLED, Observer, Throttle
 from transfer.model.report import Report
 from transfer.model.selection import Mapping, Selection
 from transfer.pipeline.buckets import BucketStore
@@ -62,7 +62,7 @@ async def march(
     meter = Meter("verify", total_keys)
     async with (
         _keyspace(left, request, observer, throttle, request.keys_from) as here,
-        _keyspace(right, request, observer, Unthrottled()) as there,
+        _keyspace(right, request, observer, UNTHROTTLED) as there,
     ):
         comparison = March(
             here,

@@ -17,7 +17,7 @@ from transfer.job.record import record_run
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
 from transfer.model.plan import CopyRequest
-from transfer.model.ports import Observer, Unthrottled
+from transfer.model.ports import UNTHROTTLED, Observer
 from transfer.model.report import Report, worst
 from transfer.model.selection import Mapping
 from transfer.verify.changes import ChangesNow
@@ -53,7 +53,7 @@ async def run_verify(request: CopyRequest, observer: Observer, planner: VerifyPl
                     total_keys=total_keys,
                     changes=ChangesNow(*watches, began),
                     promise=None,
-                    throttle=Unthrottled(),
+                    throttle=UNTHROTTLED,
                 )
         assert report.verify is not None
         report.seconds = report.verify.seconds

@@ -138,4 +138,6 @@ class Unthrottled:
         pass
 
 
+UNTHROTTLED = Unthrottled()
+
 ReadListener = Callable[[list[bytes], float], None]

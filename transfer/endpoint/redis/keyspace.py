@@ -25,10 +25,9 @@ from transfer.endpoint.redis.sizes import PayloadSizes
 from transfer.endpoint.redis.values import ReadValue, read_values
 from transfer.model.endpoint import Population
 from transfer.model.errors import LinkError, OversizedReplyError, PermissionDeniedError
-from transfer.model.ports import Throttle, Unthrottled
+from transfer.model.ports import UNTHROTTLED, Throttle
 from transfer.wire.link import Link
 
-_UNTHROTTLED = Unthrottled()
 _PAGE_KEYS = 1000
 _T = TypeVar("_T")
 
@@ -51,7 +50,7 @@ class LiveKeyspace:
         page_keys: int = _PAGE_KEYS,
         keys_from: str = "",
         on_wait: Callable[[str], None] = lambda text: None,
-        throttle: Throttle = _UNTHROTTLED,
+        throttle: Throttle = UNTHROTTLED,
     ) -> None:
         self.server = server
         self.vendor = server.identity.vendor

@@ -17,11 +17,10 @@ from transfer.endpoint.redis.links import Links
 from transfer.endpoint.redis.passing import LOADING, replaced_data
 from transfer.endpoint.redis.patience import Patience
 from transfer.model.errors import LinkError, PermissionDeniedError, ServerRefusedError
-from transfer.model.ports import Throttle, Unthrottled
+from transfer.model.ports import UNTHROTTLED, Throttle
 from transfer.wire.link import ErrorReply
 from transfer.wire.replies import ReplyClass, classify
 
-_UNTHROTTLED = Unthrottled()
 _PAGE_BYTES = 1 << 20
 """Names of one page, roughly: they lie in the server's output buffer until read."""
 _LEAST_COUNT = 10
@@ -97,7 +96,7 @@ class Scanner:
         match: bytes | None = None,
         kind: str | None = None,
         part: Part = Part(),  # noqa: B008 - frozen
-        throttle: Throttle = _UNTHROTTLED,
+        throttle: Throttle = UNTHROTTLED,
     ) -> None:
         self._links = links
         self._db = db

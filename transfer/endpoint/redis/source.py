@@ -31,7 +31,7 @@ from transfer.endpoint.redis.sizes import Care, PayloadSizes
 from transfer.endpoint.redis.strings import StringShare
 from transfer.endpoint.redis.underway import Underway
 from transfer.model.errors import LinkError, PermissionDeniedError
-from transfer.model.ports import Budget, ReadListener, Throttle, Unthrottled
+from transfer.model.ports import UNTHROTTLED, Budget, ReadListener, Throttle
 from transfer.model.record import Batch, Position
 from transfer.model.selection import Selection
 from transfer.model.tally import Tally
@@ -40,7 +40,6 @@ from transfer.wire.link import ErrorReply, Link
 
 Emit = Callable[[Batch], Awaitable[None]]
 
-_UNTHROTTLED = Unthrottled()
 TOO_LARGE_CODE = "E303"
 UNREADABLE_CODE = "E302"
 _OVERHEAD = 3
@@ -84,7 +83,7 @@ class RedisSource:
         tally: Tally,
         patience: Patience,
         stop: anyio.Event,
-        throttle: Throttle = _UNTHROTTLED,
+        throttle: Throttle = UNTHROTTLED,
         on_read: ReadListener = lambda names, moment: None,
     ) -> None:
         self._server = server

@@ -79,7 +79,7 @@ class Trail:
         self._noted: list[tuple[str, bytes, bytes]] = []
         self._landed: list[tuple[int]] = []
         self._moved: dict[str, str] = {}
-        self._facts_at = float("-inf")
+        self._facts_at, self._marks = float("-inf"), 0
 
     @classmethod
     def open(cls, path: Path) -> Trail:
@@ -132,8 +132,9 @@ class Trail:
         if self.facts is None:
             return
         facts = self.facts()
-        if time.monotonic() - self._facts_at > _FACTS_S:
-            self._facts_at = time.monotonic()
+        due = time.monotonic() - self._facts_at > _FACTS_S
+        if due or len(facts.marks) > 2 * self._marks:  # the first ones soon: a run may be short
+            self._facts_at, self._marks = time.monotonic(), len(facts.marks)
             self._fact(database, "facts", msgspec.json.encode(facts))
         self._fact(database, "counts", msgspec.json.encode((facts.counts, facts.bytes_read, facts.bytes_written)))
 

@@ -72,6 +72,7 @@ def result_fields(report: Report, code: int, error: TransferError | None) -> dic
         "keys_per_s": round(report.keys.read / report.seconds) if report.seconds > 0 else 0,
         "peak_rss_bytes": report.peak_rss_bytes,
         "restarts": report.restarts,
+        "resumed": report.resumed,
         "verified": report.verified,
         "verify": _plain(report.verify) if report.verify else None,
         "dbs": _plain(report.dbs),

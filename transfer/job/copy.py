@@ -6,8 +6,6 @@ open both -> planner -> consent -> [ Engine.attempt ]* -> verify -> Report
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Awaitable, Callable
 
@@ -22,6 +20,7 @@ from transfer.endpoint.redis.server import Server
 from transfer.job.claim import stored
 from transfer.job.engine import Engine
 from transfer.job.losses import emptied, evicted, evictions
+from transfer.job.neighbours import own_name, refuse_neighbours
 from transfer.job.pacing import Pacing
 from transfer.job.proof import prove
 from transfer.job.record import record_run
@@ -200,6 +199,8 @@ class _CopyRun:
             self._began_ms, self._writes_before = source.now_ms(), await _writes(source)
         self._evicted_before = await evictions(target)
         await note_names(self._engine)
+        dbs = {db.target_db for db in plan.dbs}
+        await refuse_neighbours(target, self._report.job, dbs, self._observer.warning)
         pacing = Pacing(self._engine, self._store, self._report.job, self._observer, self._standby)
         try:
             while True:
@@ -332,7 +333,7 @@ async def open_one(request: CopyRequest, address: Address, job: str) -> Server:
     """A server, dialled once. Raises as `Server.open`."""
     return await Server.open(
         address,
-        name=f"transfer-{job}-{socket.gethostname()}-{os.getpid()}",
+        name=own_name(job),
         connect_timeout=request.connect_timeout_ms / 1000,
         timeout=request.timeout_ms / 1000,
         give_up_s=request.give_up_after_ms / 1000,

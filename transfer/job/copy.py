@@ -21,6 +21,7 @@ from transfer.job.claim import stored
 from transfer.job.engine import Engine
 from transfer.job.losses import emptied, evicted, evictions
 from transfer.job.neighbours import own_name, refuse_neighbours
+from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
 from transfer.job.proof import prove
 from transfer.job.record import record_run
@@ -138,7 +139,8 @@ class _CopyRun:
         self._engine = Engine(self._request, plan, source, target, self._tally, self._observer, self._trail)
         self._trail.before, self._trail.facts = self._store.flush, self._facts
         try:
-            async with Steering(self._request.max_duration_ms).held() as steering:
+            orders = orders_of(self._store, self._report.job)
+            async with Steering(self._request.max_duration_ms, orders).held() as steering:
                 if before:
                     await self._take_up(before, source, target)
                 await self._carry_out(plan, source, target, steering)

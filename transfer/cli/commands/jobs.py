@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from cyclopts import App, Parameter
 
+from transfer.cli.commands.jobs_orders import cancel, pause
 from transfer.cli.commands.resume import resume
 from transfer.cli.options import Store, Talk
 from transfer.cli.render.json import key_fields, simple_result
@@ -32,6 +33,10 @@ app = App(name="jobs", default_parameter=Parameter(negative=()), help_format="pl
 _SHOWN_REJECTS = 1_000
 _ANSWER_S = 3.0
 _STYLES = {"finished": "green", "running": "cyan", "planned": "cyan", "interrupted": "yellow"}
+
+
+app.command(pause, name="pause")
+app.command(cancel, name="cancel")
 
 
 @app.command(name="list")

@@ -76,10 +76,8 @@ def _check(job: Job, word: Word) -> None:
         said = f"job {job.job} does not run: it is {job.state}"
         raise UsageError(said, hint=hint or f"transfer jobs show {job.job}")
     if job.host != socket.gethostname():
-        said = (
-            f"job {job.job} runs on {job.host}, this is {socket.gethostname()}: a job takes orders on its own machine"
-        )
-        raise UsageError(said, hint=f"transfer jobs {word} {job.job}, on {job.host}")
+        said = f"job {job.job} runs on {job.host}, not here ({socket.gethostname()}): it takes orders there"
+        raise UsageError(said, hint=f"on {job.host}: transfer jobs {word} {job.job}")
     if word == "pause" and job.command != "copy":
         said = f"job {job.job} is a {job.command}: only a copy can be paused and gone on with"
         raise UsageError(said, hint=f"transfer jobs cancel {job.job}")

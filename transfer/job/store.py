@@ -241,7 +241,8 @@ class JobStore:
         kept = msgspec.json.encode(msgspec.structs.replace(report, rejects=[])).decode()
         failure = msgspec.json.encode(_stored(error)).decode() if error else None
         self._write(
-            "UPDATE jobs SET holds = (holds AND (state = 'running' OR runs > 1) AND ? NOT IN ('finished', 'cancelled')), state = ?,"
+            "UPDATE jobs SET state = ?,"
+            " holds = (holds AND (state = 'running' OR runs > 1) AND ? NOT IN ('finished', 'cancelled')),"
             " report = ?, error = ?, exit = ?, ended_ms = ? WHERE job = ?",
             (state, state, kept, failure, code, _now_ms(), job),
         )

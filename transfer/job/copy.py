@@ -134,6 +134,8 @@ class _CopyRun:
             return
         self._check_approval(plan)
         await self._ask_consent(plan)
+        dbs = {db.target_db for db in plan.dbs}
+        await refuse_neighbours(target, self._report.job, dbs, self._observer.warning)
         self._store.state(self._report.job, "running")
         self._tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
         self._engine = Engine(self._request, plan, source, target, self._tally, self._observer, self._trail)
@@ -146,6 +148,8 @@ class _CopyRun:
                 await self._carry_out(plan, source, target, steering)
         finally:
             self._engine.close()
+            with anyio.CancelScope(shield=True):
+                await target.withdraw()
 
     async def _take_up(self, before: Facts, source: Server, target: Server) -> None:
         """Go on where the processes before this one stopped."""
@@ -201,8 +205,6 @@ class _CopyRun:
             self._began_ms, self._writes_before = source.now_ms(), await _writes(source)
         self._evicted_before = await evictions(target)
         await note_names(self._engine)
-        dbs = {db.target_db for db in plan.dbs}
-        await refuse_neighbours(target, self._report.job, dbs, self._observer.warning)
         pacing = Pacing(self._engine, self._store, self._report.job, self._observer, self._standby)
         try:
             while True:

@@ -208,8 +208,12 @@ MEANINGS: dict[str, Meaning] = {
         ("read it where it came from and compare sizes", "a damaged job store: move it away, or use --state DIR"),
     ),
     "E1300": Meaning(
-        "Ctrl-C or SIGTERM: what was in flight was written, the job is kept.",
+        "Ctrl-C, SIGTERM or `transfer jobs pause`: what was in flight was written, the job is kept.",
         ("transfer resume ID goes on where it stopped", "transfer jobs show ID"),
+    ),
+    "E1301": Meaning(
+        "`transfer jobs cancel`: what was in flight was written and stays, the job is never gone on with.",
+        ("transfer jobs show ID tells what was written", "transfer jobs clean ID removes what else it left"),
     ),
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -44,6 +44,7 @@ class Server:
         self._offset_ms = 0
         self.round_trip_s = 0.0
         self._probes_restore = True
+        self._announced: list[Link] = []
         self._clock = time.time() - time.monotonic()
 
     @property
@@ -112,14 +113,28 @@ class Server:
         finally:
             await link.close()
 
-    async def redial(self, db: int, *, cap_bytes: int = 64 << 20) -> Link:
+    async def redial(self, db: int, *, cap_bytes: int = 64 << 20, writes: bool = False) -> Link:
         """A new link after a loss, to the same process as before.
 
         Raises:
             ReplacedError: another process answers; nothing was sent to it but questions.
             GaveUpError: nobody answered for `give_up_s` seconds.
         """
-        return await self._patiently(lambda: self._dial_known(db, cap_bytes))
+        return await self._patiently(lambda: self._dial_known(db, cap_bytes, writes))
+
+    async def announce(self, dbs: Iterable[int]) -> None:
+        """Hold one link in each of *dbs* whose name says that we write there, until `withdraw`.
+
+        Raises:
+            GaveUpError: nobody answered for `give_up_s` seconds.
+        """
+        for db in dbs:
+            self._announced.append(await self.redial(db, writes=True))
+
+    async def withdraw(self) -> None:
+        """Close what `announce` holds."""
+        while self._announced:
+            await self._announced.pop().close()
 
     async def adopt_when_up(self) -> None:
         """Like `adopt`, waiting while nobody answers or the server loads its data.
@@ -167,8 +182,8 @@ class Server:
             await anyio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
-    async def _dial_known(self, db: int, cap_bytes: int) -> Link:
-        link = await self.dialer.dial(db=db, cap_bytes=cap_bytes)
+    async def _dial_known(self, db: int, cap_bytes: int, writes: bool) -> Link:
+        link = await self.dialer.dial(db=db, cap_bytes=cap_bytes, writes=writes)
         try:
             found = await probe.identify(link)
             if found.syncing or await probe.is_loading(link):

@@ -58,7 +58,7 @@ class RedisSink:
     ) -> None:
         self._source = source
         self._target = target
-        self._links = Links(target, cap_bytes=cap_bytes)
+        self._links = Links(target, cap_bytes=cap_bytes, writes=True)
         self._approach = approach
         self._policy = policy
         self._conflicts = conflicts

@@ -26,7 +26,7 @@ from transfer.model.ports import KeyLedger
 from transfer.model.record import NO_DEADLINE, Batch
 from transfer.model.tally import Tally
 from transfer.wire.link import ErrorReply, Link, Reply
-from transfer.wire.replies import ReplyClass, classify
+from transfer.wire.replies import ReplyClass, classify, waits
 
 _MOST_ROUNDS = 200
 """Attempts, waits not counted, after which a key that comes and goes at the target is given up."""
@@ -215,7 +215,7 @@ class RedisSink:
             delivery.busy.append(landing)
         elif kind is ReplyClass.PAYLOAD and self._writing != "raw":
             delivery.refused.append((landing, refusal))
-        elif kind in (ReplyClass.FULL, ReplyClass.WAIT):
+        elif waits(refusal):
             delivery.fresh.append(landing)
             return refusal
         else:

@@ -22,7 +22,7 @@ from transfer.model.plan import CopyPlan
 
 KEYS = 600
 TIMEOUT_S = 1.0
-LIMITS = {"timeout_ms": 1000, "connect_timeout_ms": 1000, "give_up_after_ms": 5000, "batch": 50}
+LIMITS: dict[str, Any] = {"timeout_ms": 1000, "connect_timeout_ms": 1000, "give_up_after_ms": 5000, "batch": 50}
 BUSY_MACHINE_S = 1.5
 
 

@@ -97,6 +97,7 @@ class Engine:
         self.source = source
         self.target = target
         self.tally = tally
+        source.on_wait = target.on_wait = observer.warning
         self.tracker = WriteTracker()
         self.pace = Pace(request.rate_keys_per_s, request.bwlimit_bytes_per_s)
         self.governor = Governor(request.max_source_latency_ms, regulates=request.pace == "polite")

@@ -29,6 +29,7 @@ from transfer.model.errors import (
     UnreachableError,
 )
 from transfer.wire.link import ErrorReply, Link
+from transfer.wire.replies import ReplyClass, classify
 
 _TLS_HINT = "check the port; rediss:// if it expects TLS"
 _PLAIN_HINT = "check the port; redis:// if it does not speak TLS"
@@ -167,7 +168,7 @@ class Dialer:
             refuse(await link.command("HELLO", 3), link.where)
         answer = await link.command("PING")
         if isinstance(answer, ErrorReply):
-            if str(answer).startswith(("NOAUTH", "WRONGPASS", "DENIED", _CROWDED)):
+            if str(answer).startswith(("DENIED", _CROWDED)) or classify(str(answer)) is ReplyClass.AUTH:
                 refuse(answer, link.where)
         elif answer != b"PONG":
             raise ForeignProtocolError("what answers PING does not speak RESP", where=link.where)
@@ -183,13 +184,14 @@ def refuse(answer: object, where: str) -> None:
     if not isinstance(answer, ErrorReply):
         return
     text, _, _ = str(answer).partition(", with args beginning with")  # servers echo arguments, secrets too
-    if text.startswith(("NOAUTH", "WRONGPASS", "ERR AUTH", "ERR Client sent AUTH", "ERR invalid password")):
+    kind = classify(text)
+    if kind is ReplyClass.AUTH:
         raise AuthError(f"the server refused us: {text}", where=where)
-    if text.startswith("NOPERM"):
+    if kind in (ReplyClass.DENIED, ReplyClass.DENIED_KEY):
         raise PermissionDeniedError(f"the server refused a command: {text}", where=where)
     if text.startswith(_CROWDED):
-        raise LinkError(f"the server refused a connection: {text}", where=where)
-    raise ServerRefusedError(f"the server refused a command: {text}", where=where)
+        raise LinkError(f"the server refused a connection: {text}", where=where, reply=text)
+    raise ServerRefusedError(f"the server refused a command: {text}", where=where, reply=text)
 
 
 def _without(secret: str, answer: object) -> object:

@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 import traceback
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -83,7 +84,13 @@ class Run:
     def told(self) -> str:
         """Short, for a failure."""
         error = self.result.get("error") or {}
-        return f"exit {self.exit} signal {self.signal} {error.get('code', '')} {error.get('message', '')} {self.err[-300:]}"
+        told = f"{error.get('code', '')} {error.get('message', '')}"
+        return f"exit {self.exit} signal {self.signal} {told} {self.err[-300:]}"
+
+
+def names_of(run: Run, kind: str) -> set[tuple[int, bytes]]:
+    """(db, key) of every line of one type."""
+    return {(line["db"], b64decode(line["key_b64"])) for line in run.of(kind) if "key_b64" in line}
 
 
 @dataclass

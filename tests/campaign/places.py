@@ -1,4 +1,4 @@
-"""Servers and the fault proxies of one worker, all plain processes: the worker itself stays single-threaded and can fork.
+"""Servers and fault proxies of one worker, all plain processes: the worker itself stays single-threaded and can fork.
 
     Server   one server process; killed, stopped, restarted by hand
     Proxies  one forked process with a fault proxy before either side, told what to do through a socket
@@ -116,6 +116,10 @@ class Server:
     def ask(self, *words: bytes | str | int, db: int = 0) -> Any:
         return self.client(db).ask(*words)
 
+    def url_of(self, user: str, password: str) -> str:
+        """For another user than the default one."""
+        return f"unix://{user}:{quote(password, safe='')}@{quote(self.address.path)}"
+
     def size(self) -> int:
         return int(self.ask("DBSIZE"))
 
@@ -140,6 +144,33 @@ class Server:
         """kill -9, then start with the same folder and options."""
         self.kill()
         self.start()
+
+    def forget_saved(self) -> None:
+        """A later start finds nothing."""
+        (self.folder / "dump.rdb").unlink(missing_ok=True)
+
+    def revive(self) -> None:
+        """Alive, nobody's replica, empty."""
+        if not self.answers():
+            self.restart()
+        if b"role:master" not in self.ask("INFO", "replication"):
+            self.ask("REPLICAOF", "NO", "ONE")
+        self.empty()
+
+    def follow(self, primary: Server) -> None:
+        """Become its replica; returns once both hold the same."""
+        self.holds = None
+        self.ask("REPLICAOF", "127.0.0.1", primary.port)
+        limit = time.monotonic() + READY_WITHIN_S
+        while True:
+            try:
+                if b"master_link_status:up" in self.ask("INFO", "replication"):
+                    return
+            except ReplyError:
+                pass  # it loads what it got
+            if time.monotonic() > limit:
+                raise RuntimeError("the replica does not follow")
+            time.sleep(0.005)
 
     def pause(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)

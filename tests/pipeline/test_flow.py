@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from transfer.model.errors import LinkError
-from transfer.model.record import Batch, Position
+from transfer.model.record import Batch, Position, Span
 from transfer.pipeline.budget import ByteBudget
 from transfer.pipeline.flow import Flow
 from transfer.pipeline.pace import Pace
@@ -20,11 +20,11 @@ class Numbers:
         self.budget = budget
         self.most_held = 0
 
-    async def read(self, emit: Callable[[Batch], Awaitable[None]], after: Mapping[str, Position]) -> None:
+    async def read(self, emit: Callable[[Batch], Awaitable[None]], after: Mapping[str, str]) -> None:
         for number in range(self.count):
             await self.budget.acquire(10)
             self.most_held = max(self.most_held, self.budget.held_bytes)
-            await emit(Batch(Position("all", str(number)), 0, [], [], [], [], 10))
+            await emit(Batch(Span(Position("all", str(number))), 0, [], [], [], [], 10))
 
 
 class Collected:
@@ -36,9 +36,9 @@ class Collected:
 
     async def write(self, batch: Batch) -> None:
         await anyio.lowlevel.checkpoint()
-        if batch.position.cursor == self.fail_at:
+        if batch.span.position.cursor == self.fail_at:
             raise LinkError("broke")
-        self.seen.append(batch.position.cursor)
+        self.seen.append(batch.span.position.cursor)
 
 
 async def test_every_batch_arrives_and_every_byte_is_given_back() -> None:
@@ -53,7 +53,7 @@ async def test_every_batch_arrives_and_every_byte_is_given_back() -> None:
         budget=budget,
         pace=Pace(),
         writers=3,
-        acknowledged=lambda batch: acknowledged.append(batch.position.cursor),
+        acknowledged=lambda batch: acknowledged.append(batch.span.position.cursor),
     ).run({})
 
     assert sorted(map(str, range(50))) == sorted(sink.seen)

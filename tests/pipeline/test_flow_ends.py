@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from transfer.model.errors import LinkError
-from transfer.model.record import Batch, Position
+from transfer.model.record import Batch, Position, Span
 from transfer.pipeline.budget import ByteBudget
 from transfer.pipeline.flow import Flow
 from transfer.pipeline.pace import Pace
@@ -20,11 +20,11 @@ class Endless:
     def __init__(self, budget: ByteBudget, stop: anyio.Event, fail: anyio.Event | None = None) -> None:
         self.budget, self.stop, self.fail = budget, stop, fail
 
-    async def read(self, emit: Callable[[Batch], Awaitable[None]], after: Mapping[str, Position]) -> None:
+    async def read(self, emit: Callable[[Batch], Awaitable[None]], after: Mapping[str, str]) -> None:
         number = 0
         while not self.stop.is_set():
             await self.budget.acquire(1)
-            await emit(Batch(Position("all", str(number)), 0, [], [], [], [], 1))
+            await emit(Batch(Span(Position("all", str(number))), 0, [], [], [], [], 1))
             number += 1
             if number == 2 and self.fail is not None:
                 await self.fail.wait()
@@ -41,13 +41,13 @@ class Slow:
         self.written: list[str] = []
 
     async def write(self, batch: Batch) -> None:
-        if batch.position.cursor == "1" and self.fails:
+        if batch.span.position.cursor == "1" and self.fails:
             await self.begun.wait()
             raise LinkError("broke")
-        if batch.position.cursor == "0":
+        if batch.span.position.cursor == "0":
             self.begun.set()
             await self.go.wait()
-        self.written.append(batch.position.cursor)
+        self.written.append(batch.span.position.cursor)
 
 
 @pytest.mark.parametrize("who", ["sink", "source"])
@@ -69,7 +69,7 @@ async def test_a_failure_lets_the_other_writers_finish_what_they_began(who: str)
         budget=budget,
         pace=Pace(),
         writers=2,
-        acknowledged=lambda batch: acknowledged.append(batch.position.cursor),
+        acknowledged=lambda batch: acknowledged.append(batch.span.position.cursor),
     )
     async with anyio.create_task_group() as group:
         group.start_soon(answer_late)

@@ -35,7 +35,7 @@ _COPY = """Move every key that passes the filters, with its deadline; then verif
 
 A place is a URL: redis://[user[:password]@]host[:6379][/db], rediss:// with TLS, valkey://, valkeys://, \
 unix:///path/to.sock?db=0. Without /db all logical databases are meant. What will be done is printed first, and is \
-all there is to --dry-run. Run it again with --on-conflict skip to go on: what is equal is skipped."""
+all there is to --dry-run. A copy that was interrupted goes on with transfer resume."""
 
 _VERIFY = """Do these two places hold the same data?
 
@@ -51,6 +51,7 @@ limit was missed. What the rows and figures mean: docs/benchmarks.md."""
 _COMMANDS = (
     ("copy", "copy:copy", _COPY),
     ("verify", "verify:verify", _VERIFY),
+    ("resume", "resume:resume", "Go on with an interrupted copy; default: the last one."),
     ("inspect", "places:inspect", "What is there: versions, keys, types, deadlines, sizes."),
     ("doctor", "places:doctor", "Reachability and rights; with two servers, what will travel how."),
     ("jobs", "jobs:app", "Every run is kept: list them, show one, change its pace."),
@@ -61,9 +62,9 @@ _COMMANDS = (
 )
 """Name, where it is, what --help says of it (told here, so that --help imports none of them)."""
 
-_NOT_YET = """sync export import schema run undo resume rejects report clear config
+_NOT_YET = """sync export import schema run undo rejects report clear config
 --transform --delete-extra --route --digest
---count-all --fresh --undo-dir --report --metrics --confirm --profile --config"""
+--count-all --undo-dir --report --metrics --confirm --profile --config"""
 NOT_YET = frozenset(_NOT_YET.split())
 """Words of the contract that come with later releases: unknown like any other, and said to be missing."""
 

@@ -195,6 +195,7 @@ class DryRun:
     approved_plan: Annotated[
         str, _flag(_RUN, "--approved-plan", "HASH", "Carry out exactly the plan of this hash, or exit 2.")
     ] = ""
+    fresh: Annotated[bool, _flag(_RUN, "--fresh", "", "Begin anew although a job of this pair can be resumed.")] = False
 
 
 @Parameter(name="*")

@@ -141,13 +141,14 @@ def copy_request(
         connect_timeout_ms=connect_timeout_ms,
         timeout_ms=timeout_ms,
         give_up_after_ms=_above_zero("--give-up-after", duration_ms, give_up.give_up_after),
-        allow=_allow(consent.allow),
+        allow=allowed(consent.allow),
         state_dir=store.state,
         spill_dir=keep.spill_dir,
         hash_keys=names.hash_keys,
         label=keep.label,
         dry_run=dry_run.dry_run,
         approved_plan=_plan_hash(dry_run.approved_plan),
+        fresh=dry_run.fresh,
     )
 
 
@@ -287,7 +288,8 @@ def _max_rejects(text: str) -> str:
     return text
 
 
-def _allow(values: tuple[str, ...]) -> frozenset[str]:
+def allowed(values: tuple[str, ...]) -> frozenset[str]:
+    """The hazards that `--allow` names. Raises UsageError for a name that no hazard has."""
     given = [name for value in values for name in re.split(r"[,\s]+", value) if name]
     for name in given:
         if name not in HAZARDS:

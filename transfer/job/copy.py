@@ -17,8 +17,9 @@ import structlog
 
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.conflicts import CONFLICT_CODE
-from transfer.endpoint.redis.keyfile import readable_twice
+from transfer.endpoint.redis.keyfile import readable_again
 from transfer.endpoint.redis.server import Server
+from transfer.job.claim import stored
 from transfer.job.engine import Engine
 from transfer.job.losses import emptied, evicted, evictions
 from transfer.job.pacing import Pacing
@@ -26,8 +27,10 @@ from transfer.job.proof import prove
 from transfer.job.record import record_run
 from transfer.job.replacement import Replacement, note_names
 from transfer.job.replica import Standby, find_replica, tell_standby
+from transfer.job.resume import for_planning, take_up
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
+from transfer.job.trail import Facts, Trail, trail_path
 from transfer.model.endpoint import Address
 from transfer.model.errors import (
     RESUME_HINT,
@@ -52,24 +55,33 @@ _MOST_RESTARTS = 20
 _TICK_S = 0.2
 
 
-async def run_copy(request: CopyRequest, observer: Observer, planner: Planner) -> Report:
+async def run_copy(request: CopyRequest, observer: Observer, planner: Planner, job: str = "") -> Report:
     """Copy as *request* says, telling *observer*; the report is also in the job store.
+
+    With *job*, which this process has taken over, what its earlier processes did is gone on with.
 
     Raises:
         TransferError: what stopped the run before its end; the observer was told `finished` before.
     """
 
     async def work(store: JobStore, report: Report) -> None:
-        with readable_twice(request.keys_from, request.spill_dir) as keys_from:
-            asked = msgspec.structs.replace(request, keys_from=keys_from)
-            await _CopyRun(asked, observer, planner, store, report).run()
+        kept = store.path.with_name(f"{report.job}.names")
+        asked = msgspec.structs.replace(request, keys_from=readable_again(request.keys_from, kept))
+        await _CopyRun(asked, observer, planner, store, report, resumes=bool(job)).run()
 
-    return await record_run("copy", request, observer, work)
+    return await record_run("copy", request, observer, work, job)
 
 
 class _CopyRun:
     def __init__(
-        self, request: CopyRequest, observer: Observer, planner: Planner, store: JobStore, report: Report
+        self,
+        request: CopyRequest,
+        observer: Observer,
+        planner: Planner,
+        store: JobStore,
+        report: Report,
+        *,
+        resumes: bool,
     ) -> None:
         self._request = request
         self._observer = observer
@@ -80,6 +92,8 @@ class _CopyRun:
         self._report.keys = self._tally.counts
         self._engine: Engine
         self._standby: Standby | None = None
+        self._resumes = resumes
+        self._trail: Trail
         self._began_ms = self._writes_before = 0
         self._evicted_before: int | None = None
 
@@ -88,13 +102,30 @@ class _CopyRun:
             await self._run()
         except TransferError as error:
             if error.hint == RESUME_HINT:
-                error.hint = resume_hint(self._request)
+                error.hint = self._resume_hint()
             raise
+
+    def _resume_hint(self) -> str:
+        """How to go on: with this job, once it has begun to move keys."""
+        if self._store.get(self._report.job).state != "running" and not self._resumes:
+            return "run the same command again"
+        state = f" --state {self._request.state_dir}" if self._request.state_dir else ""
+        return f"transfer resume {self._report.job}{state} goes on where it stopped"
 
     async def _run(self) -> None:
         source, target = await open_pair(self._request, self._report.job)
         source = await self._stand_by(source)
-        plan = await self._planner(self._request, source, target)
+        self._trail = Trail.open(trail_path(self._store.path.parent, self._report.job))
+        try:
+            await self._plan_and_move(source, target)
+        finally:
+            self._trail.close()
+
+    async def _plan_and_move(self, source: Server, target: Server) -> None:
+        before = self._trail.last_facts() if self._resumes else None
+        plan = await self._planner(for_planning(self._request) if before else self._request, source, target)
+        if before:
+            plan.hazards = [hazard for hazard in plan.hazards if hazard.name != "nonempty-target"]
         if self._standby is not None:
             tell_standby(plan, self._standby, self._request)
         self._store.save_plan(self._report.job, msgspec.json.encode(plan).decode())
@@ -105,12 +136,38 @@ class _CopyRun:
         await self._ask_consent(plan)
         self._store.state(self._report.job, "running")
         self._tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
-        self._engine = Engine(self._request, plan, source, target, self._tally, self._observer)
+        self._engine = Engine(self._request, plan, source, target, self._tally, self._observer, self._trail)
+        self._trail.before, self._trail.facts = self._store.flush, self._facts
         try:
             async with Steering(self._request.max_duration_ms).held() as steering:
+                if before:
+                    await self._take_up(before, source, target)
                 await self._carry_out(plan, source, target, steering)
         finally:
             self._engine.close()
+
+    async def _take_up(self, before: Facts, source: Server, target: Server) -> None:
+        """Go on where the processes before this one stopped."""
+        taken = await take_up(before, self._trail, source, target, self._engine, self._store.rejects(self._report.job))
+        self._report.resumed, self._report.seconds = self._store.get(self._report.job).runs - 1, taken.seconds
+        self._began_ms, self._writes_before = taken.began_ms, taken.writes_before
+        for text in taken.said:
+            self._observer.warning(text)
+            self._report.notes.append(text)
+
+    def _facts(self) -> Facts:
+        engine = self._engine
+        return Facts(
+            source=engine.source.identity,
+            target=engine.target.identity,
+            began_ms=self._began_ms,
+            writes_before=self._writes_before,
+            counts=self._tally.counts,
+            bytes_read=self._tally.bytes_read,
+            bytes_written=self._tally.bytes_written,
+            seconds=self._report.seconds,
+            marks=[] if self._request.hash_keys else engine.landmarks.marks(),
+        )
 
     async def _stand_by(self, source: Server) -> Server:
         """The server to read from; where it is a replica, the request says so from now on."""
@@ -134,10 +191,13 @@ class _CopyRun:
         open_hazards = [hazard for hazard in plan.hazards if hazard.name not in self._request.allow]
         if open_hazards and not await self._observer.consent(plan, open_hazards):
             raise refusal(open_hazards)
+        accepted = self._request.allow | {hazard.name for hazard in open_hazards}
+        self._store.save_request(self._report.job, stored(msgspec.structs.replace(self._request, allow=accepted)))
 
     async def _carry_out(self, plan: CopyPlan, source: Server, target: Server, steering: Steering) -> None:
         started = time.monotonic()
-        self._began_ms, self._writes_before = source.now_ms(), await _writes(source)
+        if not self._began_ms:
+            self._began_ms, self._writes_before = source.now_ms(), await _writes(source)
         self._evicted_before = await evictions(target)
         await note_names(self._engine)
         pacing = Pacing(self._engine, self._store, self._report.job, self._observer, self._standby)
@@ -223,7 +283,8 @@ class _CopyRun:
     def _settle(self) -> None:
         """Bring the report up to date with what is known."""
         report, counts = self._report, self._tally.counts
-        self._engine.settle_repeats(rewritten=bool(report.restarts) or self._request.on_conflict == "replace")
+        again = bool(report.restarts or report.resumed)
+        self._engine.settle_repeats(rewritten=again or self._request.on_conflict == "replace")
         report.bytes_read, report.bytes_written = self._tally.bytes_read, self._tally.bytes_written
         listed = counts.conflicts if self._request.on_conflict in ("", "fail") else 0
         verify = report.verify
@@ -289,14 +350,6 @@ def refusal(hazards: list[Hazard]) -> TransferError:
     }
     kind = kinds.get(gravest.code, GuardError)
     return kind(said, hint=f"accept with --allow {names}")
-
-
-def resume_hint(request: CopyRequest) -> str:
-    """How to go on with this very copy: its conflict policy must stay what it was."""
-    if request.on_conflict == "replace":
-        return "run the same command again: everything is written over once more"
-    consent = "" if request.on_conflict or "nonempty-target" in request.allow else " with --allow nonempty-target"
-    return f"run the same command again{consent}: keys that are equal already are skipped"
 
 
 def reject_limit(text: str, keys: int) -> int:

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 import anyio
 
 from transfer.endpoint.redis import probe
-from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
+from transfer.endpoint.redis.conflicts import CONFLICT_CODE, ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import FOLD_CODE, Folding
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Approach
@@ -26,15 +26,18 @@ from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.sink import RedisSink
 from transfer.endpoint.redis.source import RedisSource, SourceOptions
 from transfer.endpoint.redis.tracking import WriteTracker
+from transfer.job.trail import Facts, Trail
 from transfer.model.errors import ReplacedError
 from transfer.model.plan import CopyPlan, CopyRequest
 from transfer.model.ports import Observer
+from transfer.model.record import Batch
 from transfer.model.report import Reject, Verdict
 from transfer.model.selection import Mapping, Selection, TtlRule
 from transfer.model.tally import Tally
 from transfer.model.value import Value
 from transfer.pipeline.budget import ByteBudget
 from transfer.pipeline.flow import Flow
+from transfer.pipeline.frontier import Frontier
 from transfer.pipeline.ledger import Ledger
 from transfer.pipeline.pace import Pace
 from transfer.pipeline.throttle import Governor
@@ -80,7 +83,14 @@ class Engine:
     """One copy between two open servers, through as many attempts as it takes."""
 
     def __init__(
-        self, request: CopyRequest, plan: CopyPlan, source: Server, target: Server, tally: Tally, observer: Observer
+        self,
+        request: CopyRequest,
+        plan: CopyPlan,
+        source: Server,
+        target: Server,
+        tally: Tally,
+        observer: Observer,
+        trail: Trail,
     ) -> None:
         self.request = request
         self.plan = plan
@@ -92,12 +102,14 @@ class Engine:
         self.governor = Governor(request.max_source_latency_ms, regulates=request.pace == "polite")
         self.selection = selection_of(request)
         self.mapping = mapping_of(request, plan)
-        self.written = Ledger(spill_dir=request.spill_dir)
-        self.found_equal = Ledger(spill_dir=request.spill_dir)
-        self.kept = Ledger(spill_dir=request.spill_dir)
+        self.trail = trail
+        self.written, self.found_equal, self.kept = map(self._ledger, ("written", "found_equal", "kept"))
         self.landmarks = Landmarks()
-        self._doubtful = Ledger(spill_dir=request.spill_dir)
-        self._owners = Ledger(spill_dir=request.spill_dir) if self.mapping.can_fold(self.selection) else None
+        self._doubtful, self._announced = Ledger(spill_dir=request.spill_dir), Ledger(spill_dir=request.spill_dir)
+        self._owners = self._ledger("owners") if self.mapping.can_fold(self.selection) else None
+        self._after: dict[str, str] = {}
+        self.unwatched = False
+        """Whether keys were copied while nobody watched the source for later writes."""
         self._observer = observer
         self.rejected: set[tuple[int, bytes]] = set()
         """(database, name) at the target of keys that were rejected."""
@@ -113,14 +125,40 @@ class Engine:
         target_db = self.mapping.dbs.get(reject.db, reject.db)
         self.rejected.add((target_db, self.mapping.name(reject.key)))
 
+    def _ledger(self, kind: str) -> Ledger:
+        return Ledger(spill_dir=self.request.spill_dir, on_note=self.trail.noting(kind))
+
+    def recall(self, facts: Facts, rejects: list[Reject]) -> None:
+        """Take up what earlier processes of this job did: counts, hashes of what was written, rejected keys."""
+        self.tally.recall(facts.counts, facts.bytes_read, facts.bytes_written, rejects)
+        for reject in rejects:
+            if reject.code != CONFLICT_CODE:
+                self.note_reject(reject)
+        self.landmarks.recall(facts.marks)
+        kinds = {"written": self.written, "found_equal": self.found_equal, "kept": self.kept, "sent": self._announced}
+        if self._owners is not None:
+            kinds["owners"] = self._owners
+        for kind, hashes, values in self.trail.records():
+            if kind in kinds:
+                kinds[kind].add(hashes, values)
+
+    def go_on(self, after: dict[str, str]) -> None:
+        """Begin the next attempt at the positions *after*; nobody watched the source for writes to what lies before."""
+        self._after = after
+        self.unwatched = bool(after)
+
     async def attempt(self, stop: anyio.Event) -> None:
-        """Copy everything selected, from the start; returns when it is acknowledged, or drained after *stop*.
+        """Copy what is left; returns when it is acknowledged, or drained after *stop*. The next one starts anew.
 
         Raises:
             ReplacedError: one of the servers is another process than before.
         """
-        async with self._parts(stop) as flow:
-            await flow.run({})
+        after, self._after = self._after, {}
+        if not after:
+            self.trail.restart()
+        async with self._parts(stop) as flow, self.trail.kept():
+            await flow.run(after)
+            self.trail.flush()
         if not stop.is_set():
             await self._check_source()
 
@@ -163,7 +201,13 @@ class Engine:
             stop=stop,
             throttle=self.governor,
             on_read=self.tracker.clean,
+            frontier=Frontier(self.trail.moved),
         )
+
+        def acknowledged(batch: Batch) -> None:
+            source.acknowledged(batch)
+            self.trail.flush()
+
         sink = self._new_sink(here, there, limit_bytes, stop)
         try:
             self.pace.stop = stop
@@ -173,7 +217,7 @@ class Engine:
                 budget=budget,
                 pace=self.pace,
                 writers=writers,
-                acknowledged=source.acknowledged,
+                acknowledged=acknowledged,
                 stop=stop,
             )
         finally:
@@ -194,6 +238,7 @@ class Engine:
             same_value,
             self.kept,
             doubtful=self._doubtful,
+            announced=self._announced,
             source_version=lambda: self.source.features.dump_version,
         )
         rebuild = Rebuild(
@@ -202,6 +247,7 @@ class Engine:
             approach,
             here.values,
             self.written,
+            self.trail,
             self.tally,
             replace=policy.replace,
             landmarks=self.landmarks,
@@ -215,6 +261,7 @@ class Engine:
             rebuild=rebuild,
             folding=Folding(self._owners, self.tally) if self._owners is not None else None,
             written=self.written,
+            journal=self.trail,
             tally=self.tally,
             writing=self._writing(),
             patience=self._patience(self.target, stop),
@@ -256,6 +303,6 @@ class Engine:
                 self.tally.moved(fate, "repeated", max(0, counted - ledger.distinct()))
 
     def close(self) -> None:
-        for ledger in (self.written, self.found_equal, self.kept, self._doubtful, self._owners):
+        for ledger in (self.written, self.found_equal, self.kept, self._doubtful, self._announced, self._owners):
             if ledger is not None:
                 ledger.close()

@@ -38,7 +38,9 @@ async def prove(engine: Engine, report: Report, observer: Observer) -> None:
         selection=engine.selection,
         mapping=engine.mapping,
         total_keys=engine.plan.keys,
-        changes=ChangesSinceCopy(engine.tracker, (engine.written, engine.found_equal), deadlines_noted=True),
+        changes=ChangesSinceCopy(
+            None if engine.unwatched else engine.tracker, (engine.written, engine.found_equal), deadlines_noted=True
+        ),
         promise=_Promised(engine),
         throttle=engine.governor,
     )

@@ -13,7 +13,9 @@ import anyio
 import msgspec
 import structlog
 
+from transfer.job.claim import begin
 from transfer.job.store import JobStore
+from transfer.job.trail import leave_nothing
 from transfer.model.errors import TransferError
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
@@ -24,15 +26,14 @@ from transfer.report.log import quiet_unless_configured
 Work = Callable[[JobStore, Report], Awaitable[None]]
 
 
-async def record_run(command: str, request: CopyRequest, observer: Observer, work: Work) -> Report:
-    """Run *work*, which fills the report it is given, under a job of its own.
+async def record_run(command: str, request: CopyRequest, observer: Observer, work: Work, job: str = "") -> Report:
+    """Run *work*, which fills the report it is given, under a job of its own, or under *job*, taken over before.
 
     Raises:
         TransferError: what stopped the run; `job` is among its facts.
     """
     with JobStore.open(request.state_dir, hash_keys=request.hash_keys) as store:
-        asked = msgspec.json.encode(_shown(request)).decode()
-        job = store.new_job(command, str(request.source), str(request.target), asked, request.label)
+        job = job or begin(store, command, request, msgspec.json.encode(_shown(request)).decode())
         report = Report(command=command, job=job)
         observer.job_started(job, command)
         quiet_unless_configured()
@@ -51,7 +52,14 @@ async def record_run(command: str, request: CopyRequest, observer: Observer, wor
             known.facts["job"] = job
             report.exit = known.exit_code
         log.info("ended", exit=report.exit, keys=report.keys.read, seconds=round(report.seconds, 3))
-        store.finish(job, report, known)
+        try:
+            store.finish(job, report, known)
+            if not store.get(job).holds:
+                leave_nothing(store.path.parent, job)
+        except TransferError as error:
+            if failure is None:
+                failure, report.exit = error, error.exit_code
+            log.error("the end of the job is not in the store", error=error.message)
         observer.finished(report)
         if failure is not None:
             raise failure

@@ -25,13 +25,21 @@ import platformdirs
 
 from transfer import __version__
 from transfer.job.identity import is_alive, new_job_id, process_mark
-from transfer.model.errors import FormatError, LockedError, TransferError, UsageError
+from transfer.model.crash import crash, point
+from transfer.model.errors import FormatError, LockedError, StateFullError, TransferError, UsageError
 from transfer.model.report import Reject, Report
 from transfer.report.names import hashed_name, without_quoted
 
+_BEGUN = point("store.begun", "the row of a new job is in the store")
+_REOPENED = point("store.reopened", "this process has taken over the row of an interrupted job")
+_PLANNED = point("store.planned", "the plan is in the store")
+_STATE = point("store.state", "the state of the job was changed")
+_REJECTS = point("store.rejects", "rejected keys are in the store")
+_FINISHED = point("store.finished", "the job's end is in the store")
+
 FILE_NAME = "jobs.sqlite3"
 BUSY_MS = 15_000
-SCHEMA = 2
+SCHEMA = 3
 STATES = ("planned", "running", "finished", "failed", "interrupted")
 _LIVE = ("planned", "running")
 _BATCH = 500
@@ -43,18 +51,26 @@ CREATE TABLE IF NOT EXISTS jobs (
   job TEXT PRIMARY KEY, command TEXT NOT NULL, state TEXT NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL,
   request TEXT NOT NULL, label TEXT NOT NULL, plan TEXT, report TEXT, error TEXT, exit INTEGER,
   pid INTEGER NOT NULL, process TEXT NOT NULL, host TEXT NOT NULL, version TEXT NOT NULL,
-  started_ms INTEGER NOT NULL, ended_ms INTEGER);
+  started_ms INTEGER NOT NULL, ended_ms INTEGER, whole TEXT NOT NULL DEFAULT '', holds INTEGER NOT NULL DEFAULT 0,
+  runs INTEGER NOT NULL DEFAULT 1);
 CREATE TABLE IF NOT EXISTS rejects (
   number INTEGER PRIMARY KEY, job TEXT NOT NULL, db INTEGER NOT NULL, key BLOB NOT NULL, code TEXT NOT NULL,
   cause TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS rejects_of_job ON rejects (job, number);
+CREATE INDEX IF NOT EXISTS rejects_by_key ON rejects (job, db, key);
 CREATE TABLE IF NOT EXISTS paces (
   job TEXT PRIMARY KEY, asked TEXT NOT NULL DEFAULT '{}', number INTEGER NOT NULL DEFAULT 0, present TEXT,
   taken INTEGER NOT NULL DEFAULT 0);
 """
+_ADDED = {
+    "whole": "TEXT NOT NULL DEFAULT ''",
+    "holds": "INTEGER NOT NULL DEFAULT 0",
+    "runs": "INTEGER NOT NULL DEFAULT 1",
+}
+"""Columns of jobs that came with schema 3."""
 _COLUMNS = (
     "job, command, state, source, target, request, label, plan, report, error, exit, pid, process, host, version,"
-    " started_ms, ended_ms, (SELECT count(*) FROM rejects WHERE rejects.job = jobs.job)"
+    " started_ms, ended_ms, whole, holds, runs, (SELECT count(*) FROM rejects WHERE rejects.job = jobs.job)"
 )
 
 
@@ -68,7 +84,11 @@ class StoredError(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One row. `state` is `died` where the row says running and the process is gone from this machine."""
+    """One row. `state` is `died` where the row says running and the process is gone from this machine.
+
+    `whole` is the request as JSON, all of it but secrets; `holds` that the job is not through with its pair of
+    places: it is at work, or can be resumed. `runs` counts the processes that worked on it.
+    """
 
     job: str
     command: str
@@ -87,7 +107,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     started_ms: int
     ended_ms: int | None
+    whole: str
+    holds: bool
+    runs: int
     rejected: int
+
+    @property
+    def live(self) -> bool:
+        """Whether a process works on it now, as far as can be seen from this machine."""
+        return self.state in _LIVE
 
 
 class JobStore:
@@ -134,27 +162,44 @@ class JobStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def new_job(self, command: str, source: str, target: str, request: str = "", label: str = "") -> str:
-        """Store a row in state `planned` under an id that nobody has; when this returns it is on disk."""
-        for _ in range(_ID_TRIES):
-            job = new_job_id()
-            if self._insert(job, command, source, target, request, label):
-                return job
-        raise LockedError(f"no free job id in {_ID_TRIES} tries", where=str(self.path))
+    def new_job(
+        self, command: str, source: str, target: str, request: str = "", label: str = "", whole: str = ""
+    ) -> str:
+        """Store a row in state `planned` under an id that nobody has; when this returns it is on disk.
+
+        With a *whole* request the job holds its pair of places.
+        """
+        with self.transaction() as database:
+            job = insert_job(database, command, source, target, request, label, whole)
+        crash(_BEGUN)
+        return job
 
     def create(self, job: str, command: str, source: str, target: str, request: str = "", label: str = "") -> None:
         """`new_job` under a given id. Raises UsageError if there is one of that name."""
-        if not self._insert(job, command, source, target, request, label):
-            raise UsageError(f"there is a job {job} already", where=str(self.path), hint=f"transfer jobs show {job}")
+        with self.transaction() as database:
+            if not insert_job(database, command, source, target, request, label, "", ids=(job,)):
+                raise UsageError(
+                    f"there is a job {job} already", where=str(self.path), hint=f"transfer jobs show {job}"
+                )
 
     def state(self, job: str, state: str) -> None:
         """Move *job* to one of STATES."""
         assert state in STATES, state
         self._write("UPDATE jobs SET state = ? WHERE job = ?", (state, job))
+        crash(_STATE)
 
     def save_plan(self, job: str, plan: str) -> None:
         """Keep the plan, as JSON."""
         self._write("UPDATE jobs SET plan = ? WHERE job = ?", (plan, job))
+        crash(_PLANNED)
+
+    def save_request(self, job: str, whole: str) -> None:
+        """Keep the request as it is by now."""
+        self._write("UPDATE jobs SET whole = ? WHERE job = ?", (whole, job))
+
+    def let_go(self, job: str) -> None:
+        """*job* will not be resumed: others may work on its pair of places."""
+        self._write("UPDATE jobs SET holds = 0 WHERE job = ?", (job,))
 
     def add_reject(self, job: str, reject: Reject) -> None:
         """Keep one rejected key. It reaches the disk with the next batch, at the latest at `finish`."""
@@ -173,24 +218,32 @@ class JobStore:
         """Write rejects that wait for their batch."""
         with self._lock:
             if self._waiting:
-                with self._transaction() as database:
+                with self.transaction() as database:
                     database.executemany(
-                        "INSERT INTO rejects (job, db, key, code, cause) VALUES (?, ?, ?, ?, ?)", self._waiting
+                        "INSERT INTO rejects (job, db, key, code, cause) SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS"
+                        " (SELECT 1 FROM rejects WHERE job = ?1 AND db = ?2 AND key = ?3 AND code = ?4)",
+                        self._waiting,
                     )
                 self._waiting.clear()
+                crash(_REJECTS)
             self._flush_s = time.monotonic()
 
     def finish(self, job: str, report: Report, error: TransferError | None = None) -> None:
-        """The end of *job*: its state follows from the exit code, the rejects have their own rows."""
+        """The end of *job*: its state follows from the exit code, the rejects have their own rows.
+
+        A job that had begun to move keys and is not through can be resumed: it goes on to hold its pair.
+        """
         self.flush()
         code = error.exit_code if error else report.exit
         state = "interrupted" if code in (130, 143) else "finished" if code in (0, 3, 6, 7) else "failed"
         kept = msgspec.json.encode(msgspec.structs.replace(report, rejects=[])).decode()
         failure = msgspec.json.encode(_stored(error)).decode() if error else None
         self._write(
-            "UPDATE jobs SET state = ?, report = ?, error = ?, exit = ?, ended_ms = ? WHERE job = ?",
-            (state, kept, failure, code, _now_ms(), job),
+            "UPDATE jobs SET holds = (holds AND (state = 'running' OR runs > 1) AND ? <> 'finished'), state = ?,"
+            " report = ?, error = ?, exit = ?, ended_ms = ? WHERE job = ?",
+            (state, state, kept, failure, code, _now_ms(), job),
         )
+        crash(_FINISHED)
 
     def list_jobs(self) -> list[Job]:
         """Every job, newest first."""
@@ -213,7 +266,7 @@ class JobStore:
 
     def ask_pace(self, job: str, changes: dict[str, str | int]) -> int:
         """Ask the process of *job* for another pace: *changes* are added to what was asked before. Its number."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             row = database.execute("SELECT asked, number FROM paces WHERE job = ?", (job,)).fetchone() or ("{}", 0)
             asked = msgspec.json.encode(msgspec.json.decode(row[0]) | changes).decode()
             database.execute(
@@ -242,19 +295,15 @@ class JobStore:
         rows = self._read("SELECT taken, coalesce(present, '') FROM paces WHERE job = ?", (job,))
         return (msgspec.convert(rows[0][0], int), str(rows[0][1])) if rows else (0, "")
 
-    def _insert(self, job: str, command: str, source: str, target: str, request: str, label: str) -> bool:
-        pid = os.getpid()
-        values = (job, command, source, target, request, label, pid, process_mark(pid), socket.gethostname())
-        marks = ", ".join("?" * len(values))
-        names = "job, command, source, target, request, label, pid, process, host, version, started_ms, state"
-        statement = f"INSERT OR IGNORE INTO jobs ({names}) VALUES ({marks}, ?, ?, 'planned')"  # noqa: S608 - constants
-        return self._write(statement, (*values, __version__, _now_ms())) == 1
-
     def _name(self, key: bytes) -> bytes:
         return hashed_name(key).encode() if self._hash_keys else key
 
     def _cause(self, text: str) -> str:
         return without_quoted(text) if self._hash_keys else text
+
+    def holding(self) -> list[Job]:
+        """Jobs that are at work on a pair of places, or can be resumed; newest first."""
+        return self._jobs("WHERE holds ORDER BY started_ms DESC, rowid DESC", ())
 
     def _jobs(self, rest: str, values: tuple[object, ...]) -> list[Job]:
         rows = self._read(f"SELECT {_COLUMNS} FROM jobs {rest}", values)  # noqa: S608 - constants of this module
@@ -265,11 +314,11 @@ class JobStore:
             return cursor.fetchall()
 
     def _write(self, statement: str, values: tuple[object, ...]) -> int:
-        with self._transaction() as database:
+        with self.transaction() as database:
             return database.execute(statement, values).rowcount
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """BEGIN IMMEDIATE: a transaction that starts as a reader cannot wait for its turn to write."""
         with self._lock, _failures_of(self.path):
             self._database.execute("BEGIN IMMEDIATE")
@@ -280,6 +329,29 @@ class JobStore:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
                 raise
+
+
+def insert_job(
+    database: sqlite3.Connection,
+    command: str,
+    source: str,
+    target: str,
+    request: str,
+    label: str,
+    whole: str,
+    *,
+    ids: Iterable[str] = (),
+) -> str:
+    """A new row, in a transaction that the caller holds; its id (the first of *ids* that is free), "" if none is."""
+    pid = os.getpid()
+    rest = (command, source, target, request, label, pid, process_mark(pid), socket.gethostname())
+    names = "job, command, source, target, request, label, pid, process, host, version, started_ms, whole, holds, state"
+    marks = ", ".join("?" * 13)
+    statement = f"INSERT OR IGNORE INTO jobs ({names}) VALUES ({marks}, 'planned')"  # noqa: S608 - constants
+    for job in ids or (new_job_id() for _ in range(_ID_TRIES)):
+        if database.execute(statement, (job, *rest, __version__, _now_ms(), whole, bool(whole))).rowcount == 1:
+            return job
+    return ""
 
 
 def state_dir(directory: str = "") -> Path:
@@ -306,6 +378,10 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
         database.execute("BEGIN IMMEDIATE")
         for statement in filter(str.strip, _TABLES.split(";")):
             database.execute(statement)
+        there = {row[1] for row in database.execute("PRAGMA table_info(jobs)")}
+        for name, kind in _ADDED.items():
+            if name not in there:
+                database.execute(f"ALTER TABLE jobs ADD COLUMN {name} {kind}")
         database.execute(f"PRAGMA user_version = {SCHEMA}")
         database.execute("COMMIT")
     database.execute("SELECT job FROM jobs LIMIT 1").fetchone()
@@ -337,6 +413,8 @@ def _failures_of(path: Path) -> Iterator[None]:
             ) from None
         if "malformed" in text or "no such" in text:
             raise _damaged(path, text) from None
+        if "full" in text or "disk I/O" in text:
+            raise StateFullError(f"the job store cannot be written: {text}", where=str(path)) from None
         raise UsageError(f"the job store cannot be used: {text}", where=str(path), hint=_ELSEWHERE) from None
     except sqlite3.DatabaseError as error:
         raise _damaged(path, str(error)) from None
@@ -361,6 +439,7 @@ def _job(row: tuple[object, ...]) -> Job:
     values = dict(zip(Job.__struct_fields__, row, strict=True))
     values["report"] = _decoded(values["report"], Report)
     values["error"] = _decoded(values["error"], StoredError)
+    values["holds"] = bool(values["holds"])
     job = msgspec.convert(values, Job)
     here = job.host == socket.gethostname()
     gone = job.state in _LIVE and here and not is_alive(job.pid, job.process)

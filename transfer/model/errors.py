@@ -34,7 +34,8 @@
     ├── LimitError (E800, exit 8)
     │   ├── RejectLimitError (E801, exit 8)
     │   ├── DurationLimitError (E802, exit 8)
-    │   └── TargetFullError (E803, exit 8)
+    │   ├── TargetFullError (E803, exit 8)
+    │   └── StateFullError (E804, exit 8)
     ├── LockedError (E1100, exit 11)
     ├── FormatError (E1200, exit 12)
     └── InterruptedRunError (E1300, exit 130)
@@ -48,7 +49,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-RESUME_HINT = "run the same command again: keys that are equal already are skipped"
+RESUME_HINT = "transfer resume ID goes on where it stopped"
 
 
 class TransferError(Exception):
@@ -304,6 +305,13 @@ class TargetFullError(LimitError):
     """The target has no memory left and --on-full says stop."""
 
     code = "E803"
+
+
+class StateFullError(LimitError):
+    """The state directory cannot be written: its disk is full, or fails."""
+
+    code = "E804"
+    default_hint = "make room there, or mend the disk; then transfer resume ID"
 
 
 class LockedError(TransferError):

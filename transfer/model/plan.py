@@ -57,6 +57,7 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     hash_keys: bool = False
     label: str = ""
     dry_run: bool = False
+    fresh: bool = False
     approved_plan: str = ""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from transfer.model.plan import CopyPlan, Hazard
-from transfer.model.record import Batch, Position
+from transfer.model.record import Batch, Span
 from transfer.model.report import Finding, Progress, Reject, Report
 from transfer.model.value import ReadValue, Value
 
@@ -21,13 +21,35 @@ class KeyLedger(Protocol):
         """The hash noted last for this key, None if it was never noted."""
 
 
+class HashLedger(KeyLedger, Protocol):
+    """A ledger that also takes what it hashed before: for what is to be remembered only once it was written."""
+
+    def hashed(
+        self, db: int, keys: list[bytes], values: list[bytes], deadlines: Sequence[int] | None = None
+    ) -> tuple[bytes, bytes]:
+        """What `note` remembers of these: hashes of names, and of values, each in one."""
+
+    def add(self, hashes: bytes, values: bytes) -> None:
+        """Remember what `hashed` gave."""
+
+
+class Journal(Protocol):
+    """Outlives the process: what is about to be sent, and what was written of it."""
+
+    def sent(self, hashes: bytes, values: bytes) -> int:
+        """Records, as a HashLedger hashes them, that are about to be sent; the number to tell `landed`."""
+
+    def landed(self, number: int) -> None:
+        """All records of this number were written."""
+
+
 class Source(Protocol):
     """A place that can be read in batches."""
 
-    async def read(self, emit: Callable[[Batch], Awaitable[None]], after: Mapping[str, Position]) -> None:
+    async def read(self, emit: Callable[[Batch], Awaitable[None]], after: Mapping[str, str]) -> None:
         """Read everything selected, calling *emit* once per batch; *emit* blocks while queues are full.
 
-        *after* holds the acknowledged position of partitions to go on from.
+        *after* holds the cursor of partitions to go on from, acknowledged up to there; none: from the start.
 
         Raises:
             ReplacedError: another server process answers; positions are void.
@@ -41,7 +63,7 @@ class Sink(Protocol):
     async def write(self, batch: Batch) -> None:
         """Make *batch* durable at this place, then return; the fate of each record is in the run's Tally.
 
-        Returning is the acknowledgement: the caller records `batch.position` and never sends the
+        Returning is the acknowledgement: the caller settles `batch.span` and never sends the
         batch again. Writing the same batch twice leaves the place as writing it once.
 
         Raises:
@@ -108,6 +130,22 @@ class Budget(Protocol):
 
     def release(self, size_bytes: int) -> None:
         """Give bytes back."""
+
+
+class Spans(Protocol):
+    """Keeps how far a source was read, partition by partition."""
+
+    def open(self, partition: str, cursor: str) -> None:
+        """*partition* is read from *cursor* on. All partitions of a database are opened before one of them is read."""
+
+    def begin(self, partition: str, cursor: str) -> Span:
+        """The names that come next in *partition*; *cursor* is where to go on after them."""
+
+    def read(self, span: Span, keys: int) -> None:
+        """*keys* of the span's names are to be copied; the others have their fate elsewhere or are not wanted."""
+
+    def settle(self, span: Span, keys: int) -> None:
+        """*keys* of the span have their fate."""
 
 
 class Throttle(Protocol):

@@ -30,24 +30,38 @@ class UsedRecord(Record, frozen=True, gc=False):
 class Position(msgspec.Struct, frozen=True):
     """Where to go on in one partition after everything before it was acknowledged.
 
-    `partition` names it (`db0`), `cursor` is the source's own token (a SCAN cursor, a line, an offset).
+    `partition` names it (`db0`, `db0/3.2`), `cursor` is the source's own token (a SCAN cursor, a line, an offset);
+    DONE: there is nothing after it.
     """
 
     partition: str
     cursor: str
 
 
+DONE = "done"
+
+
+class Span(msgspec.Struct):
+    """Names that were given together, and the position that holds once each of them has its fate.
+
+    `open_keys` is how many have none yet, -1 while they were not looked at.
+    """
+
+    position: Position
+    open_keys: int = -1
+
+
 class Batch(msgspec.Struct):
-    """Keys of one logical database in the order they were read, with the position they complete.
+    """Keys of one logical database in the order they were read, with the span that their names came from.
 
     Column by column, since an object for every key would cost as much as moving it: `keys`, `dumps`, `sizes` (bytes
     of each dump: looking at every one of them costs, too) and `deadlines` belong together by place. `strings`: the
     dumps are the strings themselves, not DUMP payloads. `uses`: as in UsedRecord, one for each or none at all.
     `size_bytes` is what the batch holds of the memory budget until it is acknowledged.
-    An emptied batch still carries its position, which must be acknowledged.
+    An emptied batch still carries its span, which must be acknowledged.
     """
 
-    position: Position
+    span: Span
     db: int
     keys: list[bytes]
     dumps: list[bytes]

@@ -124,7 +124,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """The `result` line and the summary are both made from this."""
+    """The `result` line and the summary are both made from this.
+
+    `restarts`: how often a server was replaced; `resumed`: how often another process took over.
+    """
 
     command: str
     job: str
@@ -137,6 +140,7 @@ class Report(msgspec.Struct, kw_only=True):
     bytes_written: int = 0
     peak_rss_bytes: int = 0
     restarts: int = 0
+    resumed: int = 0
     verified: bool = False
     verify: VerifyResult | None = None
     dbs: list[DbTable] = msgspec.field(default_factory=list)

@@ -23,6 +23,13 @@ class Tally:
         self.on_reject = on_reject
         self._rejected: set[int] = set()
 
+    def recall(self, counts: KeyCounts, bytes_read: int, bytes_written: int, rejects: list[Reject]) -> None:
+        """Go on from what an earlier process counted, and told of *rejects*."""
+        for name in KeyCounts.__struct_fields__:
+            setattr(self.counts, name, getattr(counts, name))
+        self.bytes_read, self.bytes_written = bytes_read, bytes_written
+        self._rejected = {hash((reject.db, reject.key)) for reject in rejects}
+
     def settle(self, fate: str, keys: int = 1) -> None:
         """Count *keys* keys under *fate*, a field of KeyCounts."""
         counts = self.counts

@@ -51,14 +51,17 @@ class BucketStore:
         self._segments: list[list[tuple[int, int]]] = [[] for _ in range(_BUCKETS)]
 
     def add(self, hashes: Iterable[bytes], values: Iterable[bytes]) -> None:
-        """Append one record for each pair.
+        """Append one record for each pair. Raises as `add_joined`."""
+        self.add_joined(b"".join(hashes), b"".join(values))
+
+    def add_joined(self, hashes: bytes, values: bytes) -> None:
+        """Append records: their hashes in one, their values in one.
 
         Raises:
             LimitError: memory is used up and the disk has no room.
         """
-        both = b"".join(hashes), b"".join(values)
-        self._unsorted.append(both)
-        self._held_bytes += sum(map(len, both))
+        self._unsorted.append((hashes, values))
+        self._held_bytes += len(hashes) + len(values)
         if self._held_bytes > self._memory_bytes:
             self._spill()
 

@@ -18,7 +18,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from transfer.model.ports import Sink, Source
-from transfer.model.record import Batch, Position
+from transfer.model.record import Batch
 from transfer.pipeline.budget import ByteBudget
 from transfer.pipeline.pace import Pace
 
@@ -50,7 +50,7 @@ class Flow:
         self._busy = 0
         self._idle = anyio.Event()
 
-    async def run(self, after: Mapping[str, Position]) -> None:
+    async def run(self, after: Mapping[str, str]) -> None:
         """Move everything; returns when all of it is acknowledged, or drained after the stop.
 
         Raises:

@@ -8,19 +8,30 @@ xxh3 is no defence against somebody who chooses names to collide.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 
 import xxhash
 
 from transfer.pipeline.buckets import HASH_BYTES, BucketStore
 
+Noted = Callable[[bytes, bytes], None]
+"""Told of hashes of names and of values, each in one."""
+
+
+def _to_nobody(hashes: bytes, values: bytes) -> None:
+    pass
+
 
 class Ledger:
-    """Keeps the promise of `model.ports.KeyLedger`; bounded by *memory_bytes*, then by the disk."""
+    """Keeps the promise of `model.ports.KeyLedger`; bounded by *memory_bytes*, then by the disk.
 
-    def __init__(self, *, memory_bytes: int = 32 << 20, spill_dir: str = "") -> None:
+    *on_note* is told of every `note`.
+    """
+
+    def __init__(self, *, memory_bytes: int = 8 << 20, spill_dir: str = "", on_note: Noted = _to_nobody) -> None:
         self._store = BucketStore(HASH_BYTES, memory_bytes=memory_bytes, spill_dir=spill_dir)
+        self._on_note = on_note
 
     def note(self, db: int, keys: list[bytes], values: list[bytes], deadlines: Sequence[int] | None = None) -> None:
         """Remember *keys* of logical database *db* with the hash of each value's bytes, and of *deadlines* if given.
@@ -28,11 +39,22 @@ class Ledger:
         Raises:
             LimitError: memory is used up and the disk has no room.
         """
+        records = self.hashed(db, keys, values, deadlines)
+        self.add(*records)
+        self._on_note(*records)
+
+    def hashed(
+        self, db: int, keys: list[bytes], values: list[bytes], deadlines: Sequence[int] | None = None
+    ) -> tuple[bytes, bytes]:
+        """What `note` remembers of these: hashes of names, and of values, each in one."""
         names = map(xxhash.xxh3_64_digest, keys, repeat(db))
         if deadlines is None or max(deadlines, default=-1) < 0:
-            self._store.add(names, map(xxhash.xxh3_64_digest, values))
-        else:
-            self._store.add(names, map(xxhash.xxh3_64_digest, values, map(_PLUS_ONE, deadlines)))
+            return b"".join(names), b"".join(map(xxhash.xxh3_64_digest, values))
+        return b"".join(names), b"".join(map(xxhash.xxh3_64_digest, values, map(_PLUS_ONE, deadlines)))
+
+    def add(self, hashes: bytes, values: bytes) -> None:
+        """Remember what `hashed` gave; whoever is told of notes knows of it already."""
+        self._store.add_joined(hashes, values)
 
     def value_hash(self, db: int, key: bytes) -> bytes | None:
         """The hash noted last for this key, None if it was never noted. Slow: for the few keys in doubt."""

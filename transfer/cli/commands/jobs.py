@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from cyclopts import App, Parameter
 
+from transfer.cli.commands.resume import resume
 from transfer.cli.options import Store, Talk
 from transfer.cli.render.json import key_fields, simple_result
 from transfer.cli.render.out import Out
@@ -70,6 +71,9 @@ def show(
     else:
         out.say(*_card(found, rejects, pace, out.paint))
     return 0
+
+
+app.command(resume, name="resume")
 
 
 @app.command(name="pace")

@@ -50,7 +50,8 @@ class Conflicts:
     """Decides about busy landings of one run.
 
     *kept* notes the names of conflicts whose own value stayed; *doubtful* the bodies of what was sent when a run
-    of the flow ended without an answer: found there later, they are this run's. *source_version* is the RDB version
+    of the flow ended without an answer: found there later, they are this run's. *announced* what an earlier process of
+    this job was about to send, noted as `written` is. *source_version* is the RDB version
     of the source's payloads. What was noted of a string may be its payload or the string itself.
     """
 
@@ -66,6 +67,7 @@ class Conflicts:
         kept: KeyLedger,
         *,
         doubtful: KeyLedger,
+        announced: KeyLedger,
         source_version: Callable[[], int],
     ) -> None:
         self._target = target
@@ -77,6 +79,7 @@ class Conflicts:
         self._same = same
         self._kept = kept
         self._doubtful = doubtful
+        self._announced = announced
         self._source_version = source_version
 
     async def resolve(self, delivery: Delivery) -> None:
@@ -120,10 +123,11 @@ class Conflicts:
     def _equal(self, delivery: Delivery, landing: Landing, here: ReadValue | None = None) -> None:
         """*here* is what the source says now, if that was compared instead of what had been read."""
         ours = delivery.lost or self._wrote(delivery.db, landing)
-        ledger = self._written if ours else self._found_equal
+        landed = not ours and self._announced.value_hash(delivery.db, landing.name) is not None
+        ledger = self._written if ours or landed else self._found_equal
         dump = (here.dump if here is not None else b"") or landing.record.dump
         ledger.note(delivery.db, [landing.name], [dump], [landing.record.expire_at_ms])
-        self._tally.settle("repeated" if ours else "already")
+        self._tally.settle("repeated" if ours else "written" if landed else "already")
 
     def _wrote(self, db: int, landing: Landing) -> bool:
         return self._written.value_hash(db, landing.name) is not None
@@ -141,11 +145,9 @@ class Conflicts:
             forms.append(string)
         if self._doubtful.value_hash(db, landing.name) in [xxhash.xxh3_64_digest(form) for form in forms]:
             return True
-        noted = self._written.value_hash(db, landing.name)
-        if noted is None:
-            return False
+        noted = {ledger.value_hash(db, landing.name) for ledger in (self._written, self._announced)}
         forms[0] = stamp(forms[0], self._source_version())
-        return noted in [xxhash.xxh3_64_digest(form, deadline + 1) for form in forms]
+        return not noted.isdisjoint(xxhash.xxh3_64_digest(form, deadline + 1) for form in forms)
 
     async def _weigh(self, delivery: Delivery, differing: list[_Differing]) -> None:
         """Compare as values those whose bodies or deadlines differ."""

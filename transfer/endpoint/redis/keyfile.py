@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -17,9 +16,8 @@ from transfer.model.errors import FileMissingError
 _READ_BYTES = 256 << 10
 
 
-@contextmanager
-def readable_twice(name: str, folder: str = "") -> Iterator[str]:
-    """A file that can be read more than once: *name* itself; stdin (`-`) is kept in a 0600 file for the block.
+def readable_again(name: str, kept: Path) -> str:
+    """A file that can be read more than once: *name* itself; what stdin (`-`) holds goes into the 0600 file *kept*.
 
     Raises:
         FileMissingError: there is no such file.
@@ -27,16 +25,17 @@ def readable_twice(name: str, folder: str = "") -> Iterator[str]:
     if name != "-":
         if name and not Path(name).is_file():
             raise FileMissingError(f"no such file of key names: {name}", where=name)
-        yield name
-        return
-    with tempfile.NamedTemporaryFile(dir=folder or None, prefix="transfer-names-") as kept:
-        shutil.copyfileobj(sys.stdin.buffer, kept)
-        kept.flush()
-        yield kept.name
+        return name and str(Path(name).absolute())
+    with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return str(kept)
 
 
-async def key_pages(name: str, size: int) -> AsyncIterator[Page]:
-    """Yield pages of up to *size* names of the file *name*; lines end with LF, an empty last line names no key."""
+async def key_pages(name: str, size: int, after: int = 0) -> AsyncIterator[Page]:
+    """Yield pages of up to *size* names of the file *name*; lines end with LF, an empty last line names no key.
+
+    The cursor counts names; the first *after* of them are left out.
+    """
     names: list[bytes] = []
     rest = b""
     offset = 0
@@ -46,6 +45,8 @@ async def key_pages(name: str, size: int) -> AsyncIterator[Page]:
             names += lines
             while len(names) > size:
                 offset += size
-                yield Page(names[:size], b"%d" % offset)
+                if offset > after:
+                    yield Page(names[max(0, after - offset + size) : size], b"%d" % offset)
                 names = names[size:]
-    yield Page(names + [rest] * bool(rest), b"0")
+    names += [rest] * bool(rest)
+    yield Page(names[max(0, after - offset) :], b"%d" % (offset + len(names)), last=True)

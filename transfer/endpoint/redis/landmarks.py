@@ -49,6 +49,15 @@ class Landmarks:
         elif (place := self._random.randrange(self._seen)) < _DRAWN:
             self._drawn[place] = mark
 
+    def marks(self) -> list[_Mark]:
+        """What `note` kept, for a later process of the job to `recall`."""
+        return [*self._first, *self._drawn]
+
+    def recall(self, marks: list[_Mark]) -> None:
+        """Take up what an earlier process kept."""
+        for there, here in marks:
+            self.note(there, here)
+
     def at_source(self) -> Names:
         """Names that the source held."""
         return self.source | {there for there, _ in (*self._first, *self._drawn)}

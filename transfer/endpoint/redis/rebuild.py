@@ -16,7 +16,7 @@ from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_ru
 from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.logical import BUSY, WRITTEN, LogicalItem, unwritable, write_values
 from transfer.endpoint.redis.server import Server
-from transfer.model.ports import KeyLedger, ValuesOf
+from transfer.model.ports import HashLedger, Journal, ValuesOf
 from transfer.model.tally import Tally
 from transfer.model.value import ReadValue
 from transfer.wire.link import Link
@@ -37,7 +37,8 @@ class Rebuild:
         target: Server,
         approach: Approach,
         source_values: ValuesOf,
-        written: KeyLedger,
+        written: HashLedger,
+        journal: Journal,
         tally: Tally,
         *,
         replace: bool,
@@ -48,6 +49,7 @@ class Rebuild:
         self._approach = approach
         self._source_values = source_values
         self._written = written
+        self._journal = journal
         self._tally = tally
         self._replace = replace
         self._landmarks = landmarks
@@ -64,6 +66,7 @@ class Rebuild:
             )
             items = self._items(some, values)
             delivery.refused[: len(some)] = [(landing, "") for landing, _ in items]
+            self._announce(delivery.db, [landing for landing, _ in items])
             try:
                 outcomes = await write_values(
                     link,
@@ -80,6 +83,12 @@ class Rebuild:
             if held:
                 return held
         return ""
+
+    def _announce(self, db: int, landings: list[Landing]) -> None:
+        """Have the journal know what is about to be written."""
+        records = [landing.record for landing in landings]
+        names, dumps = [landing.name for landing in landings], [record.dump for record in records]
+        self._journal.sent(*self._written.hashed(db, names, dumps, [record.expire_at_ms for record in records]))
 
     def _reject_parts(self, delivery: Delivery) -> None:
         """Reject by name what type commands would bring over without some of its parts."""

@@ -31,10 +31,11 @@ _PAGES_PER_PART = 16
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Some names, and the cursor after them ("0": that was the last page)."""
+    """Some names, and the cursor after them; *last*: nothing comes after them."""
 
     names: list[bytes]
     cursor: bytes
+    last: bool = False
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -50,6 +51,15 @@ class Part(msgspec.Struct, frozen=True):
     @property
     def start(self) -> bytes:
         return b"%d" % _reversed(self.number << (64 - self.bits))
+
+    def __str__(self) -> str:
+        return f"{self.number}.{self.bits}"
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """What `str()` of a part says."""
+        number, _, bits = text.partition(".")
+        return cls(int(number), int(bits))
 
     def ends_at(self, cursor: bytes) -> bool:
         """Whether nothing of the part is left at *cursor*."""
@@ -83,6 +93,7 @@ class Scanner:
     Args:
         count: COUNT to begin with; halved while pages of names are larger than 1 MiB, and grown back.
         throttle: how many names one SCAN may look for.
+        after: cursor to go on from (default: the start of the part).
         match, kind: filtered by the server itself (SCAN MATCH, TYPE), None: everything.
     """
 
@@ -96,6 +107,7 @@ class Scanner:
         match: bytes | None = None,
         kind: str | None = None,
         part: Part = Part(),  # noqa: B008 - frozen
+        after: str = "",
         throttle: Throttle = UNTHROTTLED,
     ) -> None:
         self._links = links
@@ -107,7 +119,7 @@ class Scanner:
         self._tail: tuple[bytes | str, ...] = ("MATCH", match) if match is not None else ()
         self._tail += ("TYPE", kind) if kind is not None else ()
         self._part = part
-        self.cursor = part.start
+        self.cursor = after.encode() or part.start
         self.finished = False
         self._near_the_end = 0
 
@@ -123,7 +135,7 @@ class Scanner:
                 self._count = max(_LEAST_COUNT, self._count // 2)
             elif size_bytes * 4 < _PAGE_BYTES:
                 self._count = min(self._most, self._count * 2)
-            yield page
+            yield Page(page.names, page.cursor, self.finished)
 
     async def _page(self, count: int) -> Page:
         while True:

@@ -21,13 +21,15 @@ from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.rebuild import REFUSED_CODE, Rebuild
 from transfer.endpoint.redis.sending import LARGE_BYTES, UNDECIDED, send_batch, send_landings
 from transfer.endpoint.redis.server import Server
+from transfer.model.crash import crash, point
 from transfer.model.errors import LinkError
-from transfer.model.ports import KeyLedger
+from transfer.model.ports import HashLedger, Journal
 from transfer.model.record import NO_DEADLINE, Batch
 from transfer.model.tally import Tally
 from transfer.wire.link import ErrorReply, Link, Reply
 from transfer.wire.replies import ReplyClass, classify
 
+_ANSWERED = point("sink.answered", "the target has answered that a batch is written; nothing is noted of that")
 _MOST_ROUNDS = 200
 """Attempts, waits not counted, after which a key that comes and goes at the target is given up."""
 
@@ -45,7 +47,8 @@ class RedisSink:
         conflicts: Conflicts,
         rebuild: Rebuild,
         folding: Folding | None,
-        written: KeyLedger,
+        written: HashLedger,
+        journal: Journal,
         tally: Tally,
         writing: str,
         patience: Patience,
@@ -62,6 +65,7 @@ class RedisSink:
         self._rebuild = rebuild
         self._folding = folding
         self._written = written
+        self._journal = journal
         self._tally = tally
         self._writing = writing
         self._patience = patience
@@ -143,6 +147,8 @@ class RedisSink:
 
     async def _send_whole(self, link: Link, delivery: Delivery, batch: Batch) -> str:
         """Send a batch as it is; returns a refusal that holds for now ("OOM ..."), else ""."""
+        records = self._written.hashed(delivery.db, batch.keys, batch.dumps, batch.deadlines)
+        number = self._journal.sent(*records)
         try:
             answers = await send_batch(
                 link, batch, replace=self._policy.replace, together=self._target.features.transaction_keys
@@ -152,8 +158,11 @@ class RedisSink:
             delivery.unfold()
             raise
         if answers is None:
+            crash(_ANSWERED)
             delivery.whole = None
-            self._settle(delivery.db, batch.keys, batch.dumps, batch.deadlines, sum(batch.sizes))
+            self._written.add(*records)
+            self._journal.landed(number)
+            self._count(len(batch.keys), sum(batch.sizes))
             lasts = batch.deadlines.index(NO_DEADLINE) if NO_DEADLINE in batch.deadlines else 0
             self._landmarks.note((batch.db, batch.keys[lasts]), (delivery.db, batch.keys[lasts]))
             return ""
@@ -163,12 +172,14 @@ class RedisSink:
     async def _send(self, link: Link, delivery: Delivery) -> str:
         """Send all fresh landings; returns a refusal that holds for now ("OOM ..."), else ""."""
         fresh = delivery.fresh
+        self._journal.sent(*self._written.hashed(delivery.db, *_columns(fresh)))
         try:
             answers = await send_landings(link, delivery, replace=self._policy.replace, use=self._use)
         except BaseException:
             delivery.lost = True
             raise
         if answers is None:
+            crash(_ANSWERED)
             delivery.fresh = []
             self._settle_written(delivery, fresh)
             return ""
@@ -177,19 +188,16 @@ class RedisSink:
     def _settle_written(self, delivery: Delivery, landings: list[Landing]) -> None:
         if not landings:
             return
-        names, records = [landing.name for landing in landings], [landing.record for landing in landings]
-        dumps, deadlines = [record.dump for record in records], [record.expire_at_ms for record in records]
+        names, dumps, deadlines = _columns(landings)
         over = sum(name in delivery.ours for name in names) if delivery.ours else 0
-        self._settle(delivery.db, names, dumps, deadlines, sum(map(len, dumps)), over)
+        self._written.note(delivery.db, names, dumps, deadlines)
+        self._count(len(names), sum(map(len, dumps)), over)
         mark = lasting(landings)
         self._landmarks.note((mark.record.db, mark.record.key), (delivery.db, mark.name))
 
-    def _settle(
-        self, db: int, names: list[bytes], dumps: list[bytes], deadlines: list[int], size_bytes: int, over: int = 0
-    ) -> None:
-        """Everything was written; *over* of it over what this run had written before."""
-        self._written.note(db, names, dumps, deadlines)
-        self._tally.settle("written", len(names) - over)
+    def _count(self, keys: int, size_bytes: int, over: int = 0) -> None:
+        """*keys* were written; *over* of them over what this run had written before."""
+        self._tally.settle("written", keys - over)
         self._tally.settle("repeated", over)
         self._tally.bytes_written += size_bytes
 
@@ -227,3 +235,10 @@ class RedisSink:
 
     async def close(self) -> None:
         await self._links.close()
+
+
+def _columns(landings: list[Landing]) -> tuple[list[bytes], list[bytes], list[int]]:
+    """Names at the target, values and deadlines as they were read: what the ledger of what was written holds."""
+    records = [landing.record for landing in landings]
+    names = [landing.name for landing in landings]
+    return names, [record.dump for record in records], [record.expire_at_ms for record in records]

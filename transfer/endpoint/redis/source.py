@@ -31,14 +31,16 @@ from transfer.endpoint.redis.sizes import Care, PayloadSizes
 from transfer.endpoint.redis.strings import StringShare
 from transfer.endpoint.redis.underway import Underway
 from transfer.model.errors import LinkError, PermissionDeniedError
-from transfer.model.ports import UNTHROTTLED, Budget, ReadListener, Throttle
-from transfer.model.record import Batch, Position
+from transfer.model.ports import UNTHROTTLED, Budget, ReadListener, Spans, Throttle
+from transfer.model.record import DONE, Batch, Span
 from transfer.model.selection import Selection
 from transfer.model.tally import Tally
 from transfer.model.units import show_bytes
 from transfer.wire.link import ErrorReply, Link
 
 Emit = Callable[[Batch], Awaitable[None]]
+_Named = tuple[Span, list[bytes]]
+"""Names as they came from a page."""
 
 TOO_LARGE_CODE = "E303"
 UNREADABLE_CODE = "E302"
@@ -85,7 +87,9 @@ class RedisSource:
         stop: anyio.Event,
         throttle: Throttle = UNTHROTTLED,
         on_read: ReadListener = lambda names, moment: None,
+        frontier: Spans,
     ) -> None:
+        self._frontier = frontier
         self._server = server
         self._selection = selection
         self._options = options
@@ -107,46 +111,58 @@ class RedisSource:
         self._done: set[int] = set()
         self._underway = Underway()
 
-    async def read(self, emit: Emit, after: Mapping[str, Position]) -> None:
-        """As `Source.read`; positions in *after* are not used yet: every database is read from its start."""
+    async def read(self, emit: Emit, after: Mapping[str, str]) -> None:
+        """As `Source.read`."""
         for db in self._options.dbs:
-            send, receive = anyio.create_memory_object_stream[Page](self._options.readers)
+            send, receive = anyio.create_memory_object_stream[_Named](self._options.readers)
             async with anyio.create_task_group() as group:
                 for _ in range(self._options.readers):
                     group.start_soon(self._read_pages, db, receive.clone(), emit)
                 receive.close()
                 async with send:
-                    for pages in await self._pages(db):
-                        group.start_soon(self._name, pages, send.clone())
+                    for partition, pages in (await self._pages(db, after)).items():
+                        group.start_soon(self._name, partition, pages, send.clone())
             if not self._stop.is_set():
                 self._done.add(db)
 
-    async def _name(self, pages: AsyncIterator[Page], send: MemoryObjectSendStream[Page]) -> None:
+    async def _name(self, partition: str, pages: AsyncIterator[Page], send: MemoryObjectSendStream[_Named]) -> None:
         async with send:
             async for page in pages:
-                await send.send(page)
+                span = self._frontier.begin(partition, DONE if page.last else page.cursor.decode())
+                await send.send((span, page.names))
                 if self._stop.is_set():
                     return
 
-    async def _pages(self, db: int) -> list[AsyncIterator[Page]]:
-        """Where names come from; all of it at once."""
+    async def _pages(self, db: int, after: Mapping[str, str]) -> dict[str, AsyncIterator[Page]]:
+        """Where names come from, by partition; all of it at once."""
         if self._options.keys_from:
-            return [key_pages(self._options.keys_from, self._options.page_keys)]
-        kind = self._selection.types[0] if len(self._selection.types) == 1 else None
-        self._scanners = [
-            Scanner(
-                self._links,
-                db,
-                self._patience,
-                count=self._options.page_keys,
-                match=self._selection.pushed_match(),
-                kind=kind,
-                part=part,
-                throttle=self._throttle,
-            )
-            for part in await self._parts(db)
-        ]
-        return [scanner.pages() for scanner in self._scanners]
+            cursors = {f"db{db}": after.get(f"db{db}", "")}
+        elif known := {name: cursor for name, cursor in after.items() if name.startswith(f"db{db}/")}:
+            cursors = known
+        else:
+            cursors = {f"db{db}/{part}": "" for part in await self._parts(db)}
+        for partition, cursor in cursors.items():
+            self._frontier.open(partition, cursor)
+        left = {partition: cursor for partition, cursor in cursors.items() if cursor != DONE}
+        if self._options.keys_from:
+            options = self._options
+            return {name: key_pages(options.keys_from, options.page_keys, int(at or 0)) for name, at in left.items()}
+        scanners = {partition: self._scanner(db, partition, cursor) for partition, cursor in left.items()}
+        self._scanners = list(scanners.values())
+        return {partition: scanner.pages() for partition, scanner in scanners.items()}
+
+    def _scanner(self, db: int, partition: str, after: str) -> Scanner:
+        return Scanner(
+            self._links,
+            db,
+            self._patience,
+            count=self._options.page_keys,
+            match=self._selection.pushed_match(),
+            kind=self._selection.types[0] if len(self._selection.types) == 1 else None,
+            part=Part.parse(partition.partition("/")[2]),
+            after=after,
+            throttle=self._throttle,
+        )
 
     async def _parts(self, db: int) -> list[Part]:
         """More than one only where a cursor means what it means in a plain hash table."""
@@ -158,20 +174,26 @@ class RedisSource:
 
     def acknowledged(self, batch: Batch) -> None:
         """*batch* has arrived: its keys may be read again."""
-        self._underway.leave(batch.db, batch.keys)
+        self._leave(batch.db, batch.span, batch.keys)
 
-    async def _read_pages(self, db: int, pages: MemoryObjectReceiveStream[Page], emit: Emit) -> None:
+    def _leave(self, db: int, span: Span, names: list[bytes]) -> None:
+        """*names* of *span* have their fate."""
+        self._underway.leave(db, names)
+        self._frontier.settle(span, len(names))
+
+    async def _read_pages(self, db: int, pages: MemoryObjectReceiveStream[_Named], emit: Emit) -> None:
         async with pages:
-            async for page in pages:
-                selected = self._selection.names(page.names)
-                if not selected or self._stop.is_set():
+            async for span, given in pages:
+                if self._stop.is_set():
                     continue
+                selected = self._selection.names(given)
                 names = self._underway.enter(db, selected)
                 if len(names) < len(selected) and not self._asks_types:
                     self._tally.settle("repeated", len(selected) - len(names))
-                await self._read_names(db, names, page, emit)
+                self._frontier.read(span, len(names))
+                await self._read_names(db, names, span, emit)
 
-    async def _read_names(self, db: int, names: list[bytes], page: Page, emit: Emit) -> None:
+    async def _read_names(self, db: int, names: list[bytes], span: Span, emit: Emit) -> None:
         """Read *names* portion by portion; a portion that broke off is read again."""
         strings = self._share.mostly
         while names and not self._stop.is_set():
@@ -180,13 +202,13 @@ class RedisSource:
                 async with self._links.lease(db) as link:
                     reader = self._reader(link, db)
                     if self._asks_types:
-                        names = await self._of_types(reader, db, names)
+                        names = await self._of_types(reader, db, names, span)
                     others: list[bytes] = []
                     async for portion in self._portions(reader, names):
                         held = self._expected_bytes(db, portion)
                         await self._budget.acquire(held)
                         async with self._throttle:
-                            batch, no_strings = await self._read_portion(reader, db, portion, page, strings=strings)
+                            batch, no_strings = await self._read_portion(reader, db, portion, span, strings=strings)
                         self._budget.correct(held, batch.size_bytes)
                         held = 0
                         others += no_strings
@@ -221,14 +243,14 @@ class RedisSource:
     def _asks_types(self) -> bool:
         return len(self._selection.types) > 1 or bool(self._selection.types and self._options.keys_from)
 
-    async def _of_types(self, reader: MomentReader, db: int, names: list[bytes]) -> list[bytes]:
+    async def _of_types(self, reader: MomentReader, db: int, names: list[bytes], span: Span) -> list[bytes]:
         wanted = {kind.encode() for kind in self._selection.types}
         kinds = await reader.link.ask(resp.each(b"TYPE", names), len(names))
         if errors := [str(kind) for kind in kinds if isinstance(kind, ErrorReply)]:
             await refuse_passing(reader.link, errors)
             raise PermissionDeniedError(f"the server refused TYPE: {errors[0]}", where=self._server.where)
         chosen = [name for name, kind in zip(names, kinds, strict=True) if kind in wanted]
-        self._underway.leave(db, list(set(names).difference(chosen)))
+        self._leave(db, span, list(set(names).difference(chosen)))
         return chosen
 
     def _expected_bytes(self, db: int, portion: list[bytes]) -> int:
@@ -238,13 +260,13 @@ class RedisSource:
         return min(expected, self._budget.total_bytes)
 
     async def _read_portion(
-        self, reader: MomentReader, db: int, portion: list[bytes], page: Page, *, strings: bool
+        self, reader: MomentReader, db: int, portion: list[bytes], span: Span, *, strings: bool
     ) -> tuple[Batch, list[bytes]]:
         """What *portion* holds, and the names still to be read by DUMP where it was tried as *strings*."""
         started = time.monotonic()
         moment = await reader.read_portion(portion, strings=strings)
         self._on_read(portion, started)
-        batch = Batch(Position(f"db{db}", page.cursor.decode()), db, *_present(portion, moment), strings=strings)
+        batch = Batch(span, db, *_present(portion, moment), strings=strings)
         if moment.uses:
             batch.uses = [use for use, dump in zip(moment.uses, moment.payloads, strict=True) if dump is not None]
         others: list[bytes] = []
@@ -254,21 +276,21 @@ class RedisSource:
         else:
             self._share.met(moment.payloads)
             if len(batch.keys) < len(portion):
-                self._account(db, set(portion).difference(batch.keys), moment)
+                self._account(db, span, set(portion).difference(batch.keys), moment)
         self._drop_short_lived(batch)
         read_bytes = sum(batch.sizes)
         self._tally.bytes_read += read_bytes
         batch.size_bytes = (read_bytes + sum(map(len, batch.keys))) * (_OVERHEAD if len(portion) == 1 else 1)
         return batch, others
 
-    def _account(self, db: int, absent: set[bytes], moment: Moment) -> None:
+    def _account(self, db: int, span: Span, absent: set[bytes], moment: Moment) -> None:
         """*absent* names were refused, too large, or gone."""
-        self._underway.leave(db, list(absent))
         unread = absent & (moment.refused.keys() | moment.too_large.keys())
         for key in unread:
             self._reject(db, key, moment)
         if gone := len(absent) - len(unread):
             self._tally.settle("gone", gone)
+        self._leave(db, span, list(absent))
 
     def _drop_short_lived(self, batch: Batch) -> None:
         """Leave out the keys that expire too soon (--min-ttl)."""
@@ -276,7 +298,7 @@ class RedisSource:
             return
         now = self._server.now_ms()
         lives = [self._selection.lives_long_enough(deadline, now) for deadline in batch.deadlines]
-        self._underway.leave(batch.db, [key for key, stays in zip(batch.keys, lives, strict=True) if not stays])
+        self._leave(batch.db, batch.span, [key for key, stays in zip(batch.keys, lives, strict=True) if not stays])
         batch.keys, batch.dumps = list(compress(batch.keys, lives)), list(compress(batch.dumps, lives))
         batch.sizes, batch.deadlines = list(compress(batch.sizes, lives)), list(compress(batch.deadlines, lives))
         batch.uses = list(compress(batch.uses, lives))

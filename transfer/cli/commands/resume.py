@@ -1,0 +1,87 @@
+"""`transfer resume [JOB]`, the same as `transfer jobs resume JOB`: go on with an interrupted copy."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+
+from transfer.cli.options import Consent, Store, Talk
+from transfer.model.endpoint import Address
+from transfer.model.errors import UsageError
+from transfer.model.plan import CopyRequest
+from transfer.model.ports import Observer
+from transfer.model.report import Report
+
+
+def resume(
+    job: Annotated[str, Parameter(show_default=False)] = "",
+    /,
+    *,
+    store: Store = Store(),  # noqa: B008 - frozen, as are all below
+    talk: Talk = Talk(),  # noqa: B008
+    consent: Consent = Consent(),  # noqa: B008
+) -> int:
+    """Go on with an interrupted copy, as it was asked for; then verify, in full unless --verify none was said.
+
+    Passwords are not kept: those that were in the URLs are taken from TRANSFER_SOURCE_PASSWORD and
+    TRANSFER_TARGET_PASSWORD, or asked for on a terminal.
+
+    Parameters
+    ----------
+    job
+        Its id, or a part of it that only one has; default: the last one that can be resumed.
+    """
+    from transfer.cli.conduct import conduct
+    from transfer.cli.request import allowed
+    from transfer.job.claim import reopen, restored, resumable
+    from transfer.job.store import JobStore
+
+    more = allowed(consent.allow)
+    with JobStore.open(store.state) as kept:
+        found = resumable(kept, job)
+        asked = _ready(restored(found.whole), store, consent)
+        reopen(kept, found.job)
+    request = msgspec.structs.replace(asked, allow=asked.allow | more)
+
+    async def run(request: CopyRequest, observer: Observer) -> Report:
+        from transfer.job.copy import run_copy
+        from transfer.plan.preflight import plan_copy
+
+        return await run_copy(request, observer, plan_copy, found.job)
+
+    return conduct(run, request, talk, no_input=consent.no_input)
+
+
+def _ready(request: CopyRequest, store: Store, consent: Consent) -> CopyRequest:
+    """The stored request with its passwords, and with a full verify where a part was asked for."""
+    return msgspec.structs.replace(
+        request,
+        source=_with_password(request.source, "source", consent.no_input),
+        target=_with_password(request.target, "target", consent.no_input),
+        state_dir=store.state,
+        verify="none" if request.verify == "none" else "full",
+        verify_sample=1.0,
+    )
+
+
+def _with_password(address: Address, role: str, no_input: bool) -> Address:
+    from transfer.model.endpoint import Secret
+    from transfer.report.log import keep_secret
+    from transfer.wire.url import with_password
+
+    if address.password is None:
+        return address
+    found = with_password(msgspec.structs.replace(address, password=None), role)
+    if found.password is None:
+        if no_input or not sys.stdin.isatty():
+            name = f"TRANSFER_{role.upper()}_PASSWORD"
+            raise UsageError(
+                f"the password of the {role} is not kept in the job store", where=str(address), hint=f"set {name}"
+            )
+        found = msgspec.structs.replace(address, password=Secret(getpass.getpass(f"password of {address}: ")))
+    keep_secret(found.password)
+    return found

@@ -1,0 +1,128 @@
+"""Who may work on a pair of places: one job at a time, and one process on a job.
+
+    copy SRC DST -> nobody holds the pair                          -> a new job, which holds it until it is through
+                 -> a job that can be resumed holds it             -> exit 2, with both commands; --fresh: it lets go
+                 -> a process is at work on it                     -> exit 11
+    resume JOB   -> its process is gone                            -> this process takes it over
+
+Looking and taking are one transaction, so that of two processes one is refused. A process of another machine
+cannot be seen from here: its job counts as at work until it is known to have ended.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+
+import msgspec
+
+from transfer.job.identity import process_mark
+from transfer.job.store import Job, JobStore, insert_job
+from transfer.model.crash import crash
+from transfer.model.endpoint import Secret
+from transfer.model.errors import LockedError, UsageError
+from transfer.model.plan import CopyRequest
+
+
+def begin(store: JobStore, command: str, request: CopyRequest, shown: str) -> str:
+    """A new job for *request*; a dry run and a verify hold nothing.
+
+    Raises:
+        UsageError: an unfinished job holds this pair of places, and --fresh was not said.
+        LockedError: another process is at work on it.
+    """
+    places = str(request.source), str(request.target)
+    if command != "copy" or request.dry_run:
+        return store.new_job(command, *places, shown, request.label)
+    with store.transaction() as database:
+        for job in store.holding():
+            if (job.source, job.target) == places:
+                _supersede(database, job, fresh=request.fresh)
+        begun = insert_job(database, command, *places, shown, request.label, stored(request))
+    crash("store.begun")
+    return begun
+
+
+def _supersede(database: sqlite3.Connection, job: Job, *, fresh: bool) -> None:
+    _refuse_live(job)
+    if not fresh:
+        raise UsageError(
+            f"job {job.job} copies from here to there and is not through ({job.state})",
+            where=f"{job.source} {job.target}",
+            hint=f"transfer resume {job.job} goes on with it; the same command with --fresh begins anew",
+        )
+    database.execute("UPDATE jobs SET holds = 0 WHERE job = ?", (job.job,))
+
+
+def resumable(store: JobStore, name: str) -> Job:
+    """Job *name* ("": the last one that can be resumed).
+
+    Raises:
+        UsageError: there is no such job, or it is through.
+        LockedError: another process is at work on it.
+    """
+    job = store.get(name) if name else _last(store)
+    if not job.holds:
+        hint = "transfer jobs list" if job.live else "run the copy again; transfer jobs show " + job.job
+        raise UsageError(f"job {job.job} cannot be resumed: it is {job.state}", hint=hint)
+    _refuse_live(job)
+    return job
+
+
+def reopen(store: JobStore, name: str) -> None:
+    """Take over job *name* for this process. Raises as `resumable`."""
+    with store.transaction() as database:
+        job = resumable(store, name)
+        pid = os.getpid()
+        database.execute(
+            "UPDATE jobs SET state = 'planned', runs = runs + 1, pid = ?, process = ?, host = ?, ended_ms = NULL,"
+            " exit = NULL, error = NULL WHERE job = ?",
+            (pid, process_mark(pid), socket.gethostname(), job.job),
+        )
+    crash("store.reopened")
+
+
+def _last(store: JobStore) -> Job:
+    waiting = [job for job in store.holding() if not job.live]
+    if not waiting:
+        raise UsageError("there is no job to resume", hint="transfer jobs list")
+    return waiting[0]
+
+
+def _refuse_live(job: Job) -> None:
+    if job.live:
+        away = "" if job.host == socket.gethostname() else f" on {job.host}"
+        hint = f"wait for it: transfer jobs show {job.job}"
+        if away:
+            hint = f"if no process {job.pid} runs on {job.host} any more: transfer jobs clean {job.job}"
+        raise LockedError(
+            f"job {job.job} is at work: process {job.pid}{away}", where=f"{job.source} {job.target}", hint=hint
+        )
+
+
+def stored(request: CopyRequest) -> str:
+    """A request as JSON. Of a password only that there was one is kept."""
+    return msgspec.json.encode(request, enc_hook=_without_secret).decode()
+
+
+def restored(text: str) -> CopyRequest:
+    """What `stored` kept; passwords in it are empty.
+
+    Raises:
+        UsageError: another version of this program stored it.
+    """
+    try:
+        return msgspec.json.decode(text, type=CopyRequest, dec_hook=_empty_secret)
+    except msgspec.MsgspecError:
+        raise UsageError("another version of transfer began this job", hint="use that version, or --fresh") from None
+
+
+def _without_secret(value: object) -> object:
+    assert isinstance(value, Secret)
+    return ""
+
+
+def _empty_secret(kind: type, value: object) -> object:
+    assert kind is Secret
+    return Secret("")

@@ -1,0 +1,85 @@
+"""Taking up what an earlier process of a job left: who answers now, and how much of its work still holds.
+
+    trail -> the same processes answer                    -> go on at the positions
+          -> the source or the target is another process  -> everything is read again, equal keys are skipped
+          -> the target holds nothing that was acknowledged -> refused: it is not the place this job writes to
+
+What was written and rejected is remembered in any case: so a key that this job wrote is never taken for another's,
+and changes at the source since then are told from faults of the copy.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.landmarks import any_there
+from transfer.endpoint.redis.server import Server
+from transfer.job.engine import Engine
+from transfer.job.trail import Facts, Trail
+from transfer.model.endpoint import Identity
+from transfer.model.errors import ReplacedError
+from transfer.model.plan import CopyRequest
+from transfer.model.report import Reject
+
+
+class Taken(msgspec.Struct):
+    """What was taken up, and sentences for people about it. Times in ms, `writes_before` as the source counted."""
+
+    began_ms: int
+    writes_before: int
+    seconds: float
+    said: list[str]
+
+
+def for_planning(request: CopyRequest) -> CopyRequest:
+    """*request* as preflight should see it now that the target holds keys of this job: that is no hazard."""
+    return msgspec.structs.replace(
+        request, allow=request.allow | {"nonempty-target"}, on_full=request.on_full or "wait", approved_plan=""
+    )
+
+
+async def take_up(
+    facts: Facts, trail: Trail, source: Server, target: Server, engine: Engine, rejects: list[Reject]
+) -> Taken:
+    """Fill *engine* with what *facts*, the trail and *rejects* tell.
+
+    Raises:
+        ReplacedError: the target holds none of the keys that were acknowledged.
+        GaveUpError: a server does not answer.
+    """
+    await _refuse_stranger(facts, target)
+    engine.recall(facts, rejects)
+    said = [text for text in (_moved("source", facts.source, source), _moved("target", facts.target, target)) if text]
+    if said:
+        engine.go_on({})
+        return Taken(facts.began_ms, 0, facts.seconds, said)
+    engine.go_on(trail.positions())
+    wrote = max(0, await source.asked(probe.writes_seen) - facts.writes_before)
+    keys = facts.counts.read
+    told = (
+        f"going on after {keys:,} key{'s' * (keys != 1)}; the source was written to {wrote:,} times since the job began"
+    )
+    return Taken(facts.began_ms, facts.writes_before, facts.seconds, [told])
+
+
+async def _refuse_stranger(facts: Facts, target: Server) -> None:
+    names = {here for _, here in facts.marks}
+    if names and not await target.asked(lambda link: any_there(link, names)):
+        raise ReplacedError(
+            f"the target holds none of {len(names)} keys that it had acknowledged to this job: it is another server, "
+            "or was emptied",
+            where=target.where,
+            hint="give it back its data, or begin anew: the same copy with --fresh",
+        )
+
+
+def _moved(side: str, before: Identity, server: Server) -> str:
+    now = server.identity
+    if now.run_id == before.run_id and now.role == before.role and (now.role == "master" or now.continues(before)):
+        return ""
+    history = "the same data's history" if now.continues(before) else "another history"
+    return (
+        f"the {side} is another process than before ({now.name}, run id {now.run_id[:12]}, was {before.run_id[:12]}, "
+        f"{history}): everything is read again, keys that are equal are skipped"
+    )

@@ -57,6 +57,7 @@ class Bench:
         self._servers: dict[tuple[str, ...], Server] = {}
         self._proxies: Proxies | None = None
         self._snapshots: dict[int, Snapshot] = {}
+        self.state = self.folder / "state"
         self.mutant: Act | None = None
         self.seed = 0
         self.chance = random.Random(0)
@@ -70,6 +71,7 @@ class Bench:
         self.facts = {}
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
+        self.state = self.folder / "state"
 
     def end(self) -> None:
         self.closing.close()
@@ -143,7 +145,7 @@ class Bench:
             for act in patches:
                 act()
 
-        argv = [*words, "--state", str(self.folder / "state"), "--json"]
+        argv = [*words, "--state", str(self.state), "--json"]
         return begin(argv, self.folder / name, patch=all_patches if patches else None, seed=self.seed, **how)
 
     def run(
@@ -177,9 +179,8 @@ class Bench:
 
     def no_secret(self, run: Run) -> None:
         """I7: the planted password is nowhere in what it said or wrote."""
-        state = self.folder / "state"
         try:
-            assert_no_canary(run.out, run.err, folder=state if state.exists() else None)
+            assert_no_canary(run.out, run.err, folder=self.state if self.state.exists() else None)
         except AssertionError as leak:
             raise Broken(f"I7 {leak}") from None
 

@@ -26,6 +26,7 @@ from typing import Any
 
 import transfer.cli.commands.copy
 import transfer.cli.commands.jobs
+import transfer.cli.commands.resume
 import transfer.cli.commands.verify
 import transfer.cli.conduct
 import transfer.cli.exits
@@ -55,6 +56,7 @@ class Run:
     seconds: float
     left_open: list[str] = field(default_factory=list)
     late: bool = False
+    folder: Path = Path()
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -119,6 +121,7 @@ def begin(
     counts: Path | None = None,
     stops_at_plan: bool = False,
     seed: int = 0,
+    environment: dict[str, str] | None = None,
 ) -> Begun:
     """Fork a child that runs `transfer ARGV`, output in *folder*."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,6 +138,7 @@ def begin(
             os.close(planned)
             os.close(go_on)
             _redirect(folder)
+            os.environ.update(environment or {})
             random.seed(seed)
             if stops_at_plan:
                 _stop_at_plan(tell, wait)
@@ -196,6 +200,7 @@ def finish(begun: Begun, *, on_plan: Act | None = None, step: Act | None = None,
         time.monotonic() - begun.began,
         json.loads(left.read_text()) if left.exists() else [],
         late,
+        begun.folder,
     )
 
 

@@ -1,0 +1,8 @@
+"""Every row: importing this registers them all."""
+
+from __future__ import annotations
+
+from tests.campaign import kills, network, replaced, state  # noqa: F401 - each registers its rows
+from tests.campaign.cases import CASES
+
+__all__ = ["CASES"]

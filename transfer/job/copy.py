@@ -105,7 +105,7 @@ class _CopyRun:
         await self._ask_consent(plan)
         self._store.state(self._report.job, "running")
         self._tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
-        self._engine = Engine(self._request, plan, source, target, self._tally, self._observer)
+        self._engine = Engine(self._request, plan, source, target, self._tally, self._observer, self._report.job)
         try:
             async with Steering(self._request.max_duration_ms).held() as steering:
                 await self._carry_out(plan, source, target, steering)

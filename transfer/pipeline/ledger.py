@@ -34,6 +34,10 @@ class Ledger:
         else:
             self._store.add(names, map(xxhash.xxh3_64_digest, values, map(_PLUS_ONE, deadlines)))
 
+    def note_hash(self, db: int, key: bytes, value_hash: bytes) -> None:
+        """Remember *key* with a hash made elsewhere, as `note` would: of a value that was never held whole."""
+        self._store.add([xxhash.xxh3_64_digest(key, db)], [value_hash])
+
     def value_hash(self, db: int, key: bytes) -> bytes | None:
         """The hash noted last for this key, None if it was never noted. Slow: for the few keys in doubt."""
         return self._store.find(xxhash.xxh3_64_digest(key, db))

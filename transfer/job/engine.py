@@ -130,6 +130,9 @@ class Engine:
         """
         async with self._parts(stop) as flow:
             await flow.run({})
+        if self._source is not None and self._source.temporaries:
+            count = self._source.temporaries
+            self._observer.warning(f"{count:,} temporary keys of interrupted copies at the source are not copied")
         if not stop.is_set():
             await self._check_source()
 

@@ -34,7 +34,7 @@ from transfer.endpoint.redis.underway import Underway
 from transfer.model.errors import LinkError, PermissionDeniedError
 from transfer.model.ports import UNTHROTTLED, Budget, ReadListener, Throttle
 from transfer.model.record import Batch, Position
-from transfer.model.selection import Selection
+from transfer.model.selection import Selection, is_temporary
 from transfer.model.tally import Tally
 from transfer.model.units import show_bytes
 from transfer.wire.link import ErrorReply, Link
@@ -75,6 +75,7 @@ class RedisSource:
 
         move_large: copies what is too large for a batch; without it such keys are rejected by name.
 
+    `temporaries` counts names under which a copy into this server built large values: they are left out.
     `acknowledged` is to be told of every batch that was written.
     """
 
@@ -113,6 +114,7 @@ class RedisSource:
         self._scanners: list[Scanner] = []
         self._done: set[int] = set()
         self._underway = Underway()
+        self.temporaries = 0
 
     async def read(self, emit: Emit, after: Mapping[str, Position]) -> None:
         """As `Source.read`; positions in *after* are not used yet: every database is read from its start."""
@@ -171,6 +173,8 @@ class RedisSource:
         async with pages:
             async for page in pages:
                 selected = self._selection.names(page.names)
+                if len(selected) < len(page.names):
+                    self.temporaries += sum(map(is_temporary, page.names))
                 if not selected or self._stop.is_set():
                     continue
                 names = self._underway.enter(db, selected)

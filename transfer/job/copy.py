@@ -138,7 +138,8 @@ class _CopyRun:
         await refuse_neighbours(target, self._report.job, dbs, self._observer.warning)
         self._store.state(self._report.job, "running")
         self._tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
-        self._engine = Engine(self._request, plan, source, target, self._tally, self._observer, self._trail)
+        job = self._report.job
+        self._engine = Engine(self._request, plan, source, target, self._tally, self._observer, self._trail, job)
         self._trail.before, self._trail.facts = self._store.flush, self._facts
         try:
             orders = orders_of(self._store, self._report.job)

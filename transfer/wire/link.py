@@ -172,9 +172,27 @@ class Link:
         try:
             with self._named_failures(self.timeout), anyio.fail_after(self.timeout):
                 await self._stream.send(request)
+            self.sent_bytes += len(request)
         except BaseException:
             await self.close()
             raise
+
+    async def receive(self) -> bytes:
+        """The next bytes, as they come, past the parser: for a reply too large to be held, after `send`.
+
+        Raises:
+            LinkError: the connection broke, or nothing came within the link's time limit.
+        """
+        if self.closed:
+            raise LinkError("this link is closed", where=self.where)
+        try:
+            with self._named_failures(self.timeout), anyio.fail_after(self.timeout):
+                data = await self._stream.receive(_CHUNK)
+        except BaseException:
+            await self.close()
+            raise
+        self.received_bytes += len(data)
+        return data
 
     async def next_push(self) -> Reply:
         """Wait, without time limit, for the next message the server sends unasked (RESP3 pushes).

@@ -5,6 +5,8 @@ transfer:tmp:JOB:...   built there before a big key gets its own name; of a live
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from transfer.codec import resp
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.info import granted
@@ -23,6 +25,17 @@ async def remove_temporaries(server: Server, job: str) -> int:
     """
     async with server.link(db=0) as link:
         return sum([await _removed(link, db, job) for db in sorted(await probe.keyspace(link))])
+
+
+async def remove_named(server: Server, names: Mapping[int, list[bytes]]) -> int:
+    """Remove the temporary keys *names*, by database; returns how many there were. Raises as `remove_temporaries`."""
+    removed = 0
+    async with server.link(db=0) as link:
+        for db, some in names.items():
+            granted(await link.command("SELECT", db), "SELECT", link.where)
+            for answer in await link.ask(resp.each(b"UNLINK", some), len(some)):
+                removed += granted(answer, "UNLINK", link.where)
+    return removed
 
 
 async def _removed(link: Link, db: int, job: str) -> int:

@@ -72,6 +72,7 @@ class RedisSource:
 
     Args:
         on_read: told (names, monotonic time before the read was sent), so that writes seen earlier are settled.
+        left: takes out of names of a database those that need not be copied again.
         stop: when set, nothing further is asked for: what was read is still emitted.
         throttle: how much may be asked for at once.
 
@@ -94,9 +95,10 @@ class RedisSource:
         throttle: Throttle = UNTHROTTLED,
         on_read: ReadListener = lambda names, moment: None,
         frontier: Spans,
+        left: Callable[[int, list[bytes]], list[bytes]] = lambda db, names: names,
         move_large: MoveLarge | None = None,
     ) -> None:
-        self._frontier = frontier
+        self._frontier, self._left = frontier, left
         self._server = server
         self._move_large = move_large
         self._selection = selection
@@ -198,6 +200,7 @@ class RedisSource:
                 selected = self._selection.names(given)
                 if len(selected) < len(given):
                     self.temporaries += sum(map(is_temporary, given))
+                selected = self._left(db, selected)
                 names = self._underway.enter(db, selected)
                 if len(names) < len(selected) and not self._asks_types:
                     self._tally.settle("repeated", len(selected) - len(names))

@@ -27,6 +27,7 @@ from transfer.model.endpoint import Population
 from transfer.model.errors import LinkError, OversizedReplyError, PermissionDeniedError
 from transfer.model.ports import UNTHROTTLED, Throttle
 from transfer.wire.link import Link
+from transfer.wire.understood import understood
 
 _PAGE_KEYS = 1000
 _T = TypeVar("_T")
@@ -137,7 +138,8 @@ class LiveKeyspace:
         while True:
             try:
                 async with self._links.lease(db) as link, self._throttle:
-                    done = await work(link)
+                    with understood(self.where, "a question about keys"):
+                        done = await work(link)
             except _TooMuchError as error:
                 raise error.oversized from None
             except LinkError as error:

@@ -37,6 +37,7 @@ from transfer.model.selection import Selection
 from transfer.model.tally import Tally
 from transfer.model.units import show_bytes
 from transfer.wire.link import ErrorReply, Link
+from transfer.wire.understood import understood
 
 Emit = Callable[[Batch], Awaitable[None]]
 
@@ -227,7 +228,8 @@ class RedisSource:
         if errors := [str(kind) for kind in kinds if isinstance(kind, ErrorReply)]:
             await refuse_passing(reader.link, errors)
             raise PermissionDeniedError(f"the server refused TYPE: {errors[0]}", where=self._server.where)
-        chosen = [name for name, kind in zip(names, kinds, strict=True) if kind in wanted]
+        with understood(self._server.where, "TYPE"):
+            chosen = [name for name, kind in zip(names, kinds, strict=True) if kind in wanted]
         self._underway.leave(db, list(set(names).difference(chosen)))
         return chosen
 

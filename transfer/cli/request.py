@@ -141,7 +141,7 @@ def copy_request(
         connect_timeout_ms=connect_timeout_ms,
         timeout_ms=timeout_ms,
         give_up_after_ms=_above_zero("--give-up-after", duration_ms, give_up.give_up_after),
-        allow=_allow(consent.allow),
+        allow=allowed_hazards(consent.allow),
         state_dir=store.state,
         spill_dir=keep.spill_dir,
         hash_keys=names.hash_keys,
@@ -287,7 +287,7 @@ def _max_rejects(text: str) -> str:
     return text
 
 
-def _allow(values: tuple[str, ...]) -> frozenset[str]:
+def allowed_hazards(values: tuple[str, ...]) -> frozenset[str]:
     given = [name for value in values for name in re.split(r"[,\s]+", value) if name]
     for name in given:
         if name not in HAZARDS:

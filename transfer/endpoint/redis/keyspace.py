@@ -73,7 +73,7 @@ class LiveKeyspace:
     async def pages(self, db: int, match: bytes | None = None, kind: str | None = None) -> AsyncIterator[list[bytes]]:
         """Names in *db*, each that stays at least once, filtered by the server (SCAN MATCH, TYPE)."""
         if self._keys_from:
-            async for page in key_pages(self._keys_from, self._page_keys):
+            async for page in key_pages(self._keys_from, self._page_keys, db):
                 yield page.names
             return
         scanner = Scanner(

@@ -132,7 +132,7 @@ class RedisSource:
     async def _pages(self, db: int) -> list[AsyncIterator[Page]]:
         """Where names come from; all of it at once."""
         if self._options.keys_from:
-            return [key_pages(self._options.keys_from, self._options.page_keys)]
+            return [key_pages(self._options.keys_from, self._options.page_keys, db)]
         kind = self._selection.types[0] if len(self._selection.types) == 1 else None
         self._scanners = [
             Scanner(

@@ -38,6 +38,7 @@ from transfer.model.selection import Selection, is_temporary
 from transfer.model.tally import Tally
 from transfer.model.units import show_bytes
 from transfer.wire.link import ErrorReply, Link
+from transfer.wire.understood import understood
 
 Emit = Callable[[Batch], Awaitable[None]]
 _Named = tuple[Span, list[bytes]]
@@ -156,8 +157,8 @@ class RedisSource:
             self._frontier.open(partition, cursor)
         left = {partition: cursor for partition, cursor in cursors.items() if cursor != DONE}
         if self._options.keys_from:
-            options = self._options
-            return {name: key_pages(options.keys_from, options.page_keys, int(at or 0)) for name, at in left.items()}
+            file, size = self._options.keys_from, self._options.page_keys
+            return {name: key_pages(file, size, db, int(at or 0)) for name, at in left.items()}
         scanners = {partition: self._scanner(db, partition, cursor) for partition, cursor in left.items()}
         self._scanners = list(scanners.values())
         return {partition: scanner.pages() for partition, scanner in scanners.items()}
@@ -265,7 +266,8 @@ class RedisSource:
         if errors := [str(kind) for kind in kinds if isinstance(kind, ErrorReply)]:
             await refuse_passing(reader.link, errors)
             raise PermissionDeniedError(f"the server refused TYPE: {errors[0]}", where=self._server.where)
-        chosen = [name for name, kind in zip(names, kinds, strict=True) if kind in wanted]
+        with understood(self._server.where, "TYPE"):
+            chosen = [name for name, kind in zip(names, kinds, strict=True) if kind in wanted]
         self._leave(db, span, list(set(names).difference(chosen)))
         return chosen
 

@@ -15,7 +15,8 @@ from contextlib import asynccontextmanager
 import anyio
 
 from transfer.endpoint.redis import probe
-from transfer.endpoint.redis.big.mover import BigKeys, BigOptions
+from transfer.endpoint.redis.big.move import BigOptions
+from transfer.endpoint.redis.big.mover import BigKeys
 from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import FOLD_CODE, Folding
 from transfer.endpoint.redis.keyspace import LiveKeyspace

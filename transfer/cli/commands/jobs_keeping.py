@@ -74,7 +74,7 @@ def clean(
 
 def _cleaned_target(job: Job) -> int | None:
     """How many temporary keys were removed; None where the job had nothing to do with a target."""
-    from transfer.cli.commands.resume import with_stored_password
+    from transfer.cli.secrets import with_stored_password
     from transfer.job.claim import restored
 
     if not job.whole:

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from transfer.job.store import Job, JobStore
+from transfer.job.rows import Job
+from transfer.job.store import JobStore
 from transfer.model.errors import UsageError
 from transfer.model.plan import CopyRequest
 

@@ -81,7 +81,7 @@ def retry(
     from transfer.cli.secrets import with_passwords
     from transfer.endpoint.redis.keyfile import write_names
     from transfer.job.claim import restored
-    from transfer.job.store import store_path
+    from transfer.job.database import store_path
 
     with JobStore.open(store.state) as kept:
         found = kept.get(job)

@@ -23,6 +23,11 @@ def _to_nobody(hashes: bytes, values: bytes) -> None:
     pass
 
 
+def name_hash(db: int, key: bytes) -> bytes:
+    """How a ledger knows *key* of logical database *db*."""
+    return xxhash.xxh3_64_digest(key, db)
+
+
 class Ledger:
     """Keeps the promise of `model.ports.KeyLedger`; bounded by *memory_bytes*, then by the disk.
 
@@ -58,13 +63,13 @@ class Ledger:
 
     def note_hash(self, db: int, key: bytes, value_hash: bytes) -> None:
         """Remember *key* with a hash made elsewhere, as `note` would: of a value that was never held whole."""
-        name = xxhash.xxh3_64_digest(key, db)
+        name = name_hash(db, key)
         self.add(name, value_hash)
         self._on_note(name, value_hash)
 
     def value_hash(self, db: int, key: bytes) -> bytes | None:
         """The hash noted last for this key, None if it was never noted. Slow: for the few keys in doubt."""
-        return self._store.find(xxhash.xxh3_64_digest(key, db))
+        return self._store.find(name_hash(db, key))
 
     def distinct(self) -> int:
         """How many different keys were noted."""

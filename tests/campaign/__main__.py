@@ -6,10 +6,13 @@ One JSON line a run on stdout, a summary a case at the end; exit 1 where any run
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import subprocess
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 from tests.campaign.bench import Bench
@@ -21,7 +24,7 @@ from tests.campaign.skips import Skip
 def play(bench: Bench, row: Case, seed: int) -> dict[str, Any]:
     """One run: what came of it, and how to do it again."""
     began = time.monotonic()
-    told: dict[str, Any] = {"case": row.name, "seed": seed, "ok": True}
+    told: dict[str, Any] = {"case": row.name, "seed": seed, "ok": True, "commit": commit()}
     try:
         bench.begin_run(row.name, seed)
         row.play(bench)
@@ -48,7 +51,17 @@ def summary(name: str, told: list[dict[str, Any]]) -> dict[str, Any]:
     seconds = round(sum(row["seconds"] for row in told), 1)
     fired = sum(1 for row in ran if row.get("fired", 1))
     line = {"summary": name, "n": len(ran), "failures": failures, "bound": bound(len(ran), failures)}
-    return line | {"struck": fired, "seconds": seconds, "skipped": skipped}
+    return line | {"struck": fired, "seconds": seconds, "skipped": skipped, "commit": commit()}
+
+
+@functools.cache
+def commit() -> str:
+    """What is measured; a star where files differ from it."""
+    root = Path(__file__).parents[2]
+    said = subprocess.run(
+        ["git", "describe", "--always", "--dirty=*"], cwd=root, capture_output=True, text=True, check=False
+    )
+    return said.stdout.strip() or "unknown"
 
 
 def main(words: list[str] | None = None) -> int:

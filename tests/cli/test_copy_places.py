@@ -229,7 +229,7 @@ async def test_a_target_that_fills_up_ends_the_run_as_told_and_what_was_written_
         await fill_large(source)
         for policy in (("--on-full", "stop"), ("--on-full", "wait", "--give-up-after", "3s")):
             await ask(target, "FLUSHALL")
-            said = await copy(source.url, target.url, *policy, state=tmp_path)
+            said = await copy(source.url, target.url, *policy, "--fresh", state=tmp_path)
             there = (await keys_of(target))[0]
             assert (said.exit, said.result["error"]["code"]) == (8, "E803"), said
             assert said.result["keys"]["written"] == there > 0
@@ -239,7 +239,7 @@ async def test_a_target_that_fills_up_ends_the_run_as_told_and_what_was_written_
         assert f"written {there}" in told
         assert "error[E803]" in told
         await ask(target, "FLUSHALL")
-        text = await run("copy", source.url, target.url, "--on-full", "stop", state=tmp_path)
+        text = await run("copy", source.url, target.url, "--on-full", "stop", "--fresh", state=tmp_path)
         assert f"written {(await keys_of(target))[0]}" in text.out
         assert text.out.splitlines()[-1].endswith("stopped at a limit (exit 8)")
 

@@ -99,3 +99,9 @@ class Stopwatch:
 
     def __exit__(self, *failure: object) -> None:
         self.seconds = time.monotonic() - self._began
+
+
+def commands(address: Address, name: str) -> int:
+    """How often the server has carried out a command since it started."""
+    with oracle.client(address) as server:
+        return int(server.info("commandstats").get(f"cmdstat_{name}", {}).get("calls", 0))

@@ -247,16 +247,27 @@ async def test_a_full_target_stops_when_told_and_says_what_was_written(tmp_path:
         assert await ask(target, "DBSIZE") == watching.report.keys.written
 
 
-async def test_a_value_beyond_the_memory_budget_is_rejected_by_name(tmp_path: Path) -> None:
-    """300 MiB does not fit into a quarter of 256 MiB; its neighbours arrive."""
+async def test_a_value_beyond_the_memory_budget_arrives(tmp_path: Path) -> None:
+    """300 MiB do not fit into 64 MiB, and pass through in pieces; the neighbours arrive, too."""
     async with running() as source, running() as target:
         await _filled(source, ("SETRANGE", "giant", 300 << 20, "x"), ("SET", "a", 1), ("SET", "b", 2))
 
-        report = await copied(source, target, tmp_path)
+        report = await copied(source, target, tmp_path, max_memory_bytes=64 << 20)
 
-        assert set(oracle.values(target.address)) == {b"a", b"b"}
+        assert await ask(target, "STRLEN", "giant") == (300 << 20) + 1
+        assert (report.keys.written, report.exit, report.verified) == (3, 0, True)
+
+
+async def test_an_item_beyond_the_memory_budget_is_rejected_by_name_where_it_cannot_pass(tmp_path: Path) -> None:
+    """One field of 40 MiB, type commands asked for: it would have to be held whole. Its neighbours arrive."""
+    async with running("redis-7.0") as source, running("redis-7.0") as target:
+        await _filled(source, ("HSET", "giant", "f", "x" * (40 << 20)), ("SET", "a", 1))
+
+        report = await copied(source, target, tmp_path, max_memory_bytes=16 << 20, format="logical")
+
+        assert set(oracle.values(target.address)) == {b"a"}
         assert [(reject.key, reject.code) for reject in report.rejects] == [(b"giant", "E303")]
-        assert (report.keys.written, report.exit) == (2, 3)
+        assert (report.keys.written, report.exit) == (1, 3)
 
 
 async def test_a_deadline_that_has_passed_is_counted_as_expired(tmp_path: Path) -> None:

@@ -291,8 +291,8 @@ async def test_a_promoted_replica_of_the_target_is_gone_on_with(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("form", ["auto", "logical"])
-async def test_a_target_that_becomes_a_replica_ends_the_run(form: str, tmp_path: Path) -> None:
-    """READONLY is no refusal of one key: exit 4, and no key is listed as rejected."""
+async def test_a_target_that_stays_a_replica_ends_the_run(form: str, tmp_path: Path) -> None:
+    """READONLY is no refusal of one key: exit 4 after --give-up-after, and no key is listed as rejected."""
     async with running() as source, running() as target:
         fill(source.address, KEYS)
         watching = Watching(consents=True)
@@ -302,13 +302,44 @@ async def test_a_target_that_becomes_a_replica_ends_the_run(form: str, tmp_path:
 
         with pytest.raises(ReadOnlyTargetError) as failed:
             await struck(
-                source, target, tmp_path, strike, reached=some_keys_at(target, 1), watching=watching, format=form
+                source,
+                target,
+                tmp_path,
+                strike,
+                reached=some_keys_at(target, 1),
+                watching=watching,
+                format=form,
+                give_up_after_ms=1000,
             )
 
         assert failed.value.exit_code == 4
         assert watching.report is not None
         assert watching.rejects == []
         assert watching.report.keys.written == size(target.address)
+
+
+@pytest.mark.parametrize("form", ["auto", "logical"])
+@pytest.mark.parametrize("emptied", [False, True], ids=["its data kept", "emptied by another primary"])
+async def test_a_target_that_is_a_replica_for_a_while_is_waited_for(emptied: bool, form: str, tmp_path: Path) -> None:
+    """READONLY, then primary again: said once with what to do, everything arrives, nothing is a conflict."""
+    async with running() as source, running() as target, running("valkey-9.1", *AT_ONCE) as other:
+        fill(source.address, KEYS)
+        watching = Watching(consents=True)
+
+        async def strike() -> None:
+            await ask(target, "REPLICAOF", "127.0.0.1", other.address.port if emptied else 1)
+            if emptied:
+                await until(lambda: size(target.address) == 0)
+            await until(lambda: any("REPLICAOF NO ONE" in text for text in watching.warnings))
+            await ask(target, "REPLICAOF", "NO", "ONE")
+
+        reached = some_keys_at(target, 1)
+        report = await struck(source, target, tmp_path, strike, reached=reached, watching=watching, format=form)
+
+        assert len([text for text in watching.warnings if "a replica answers at the target" in text]) == 1
+        assert any("the target was a replica meanwhile" in note for note in report.notes), report.notes
+        assert (report.exit, report.verified, report.keys.conflicts, watching.rejects) == (0, True, 0, [])
+        oracle.assert_same(source.address, target.address)
 
 
 async def test_a_target_that_never_comes_back_ends_the_run(tmp_path: Path) -> None:

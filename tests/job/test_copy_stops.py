@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,12 +18,16 @@ import pytest
 
 from tests import oracle
 from tests.cli.running import COMMAND, environment_for
-from tests.job.filling import Stopwatch, fill, size, until
+from tests.faults import FaultProxy, Stall, proxy
+from tests.job.filling import Stopwatch, commands, fill, size, until
 from tests.servers import ask, running
 from transfer.endpoint.redis.throwaway import ThrowawayServer
 
 KEYS = 4000
 MIB = 1 << 20
+
+
+Place = ThrowawayServer | FaultProxy
 
 
 class Copying:
@@ -49,9 +54,19 @@ class Copying:
         return code
 
 
+def _url(place: Place) -> str:
+    return place.url if isinstance(place, ThrowawayServer) else f"redis://{place.address.host}:{place.address.port}"
+
+
 @asynccontextmanager
-async def copying(source: ThrowawayServer, target: ThrowawayServer, state: Path, *flags: str) -> AsyncIterator[Copying]:
-    command = [*COMMAND, "copy", source.url, target.url, "--json", "--state", str(state), *flags]
+async def copying(source: Place, target: Place, state: Path, *flags: str) -> AsyncIterator[Copying]:
+    async with started("copy", _url(source), _url(target), *flags, state=state) as run:
+        yield run
+
+
+@asynccontextmanager
+async def started(*words: str, state: Path) -> AsyncIterator[Copying]:
+    command = [*COMMAND, *words, "--json", "--state", str(state)]
     async with await anyio.open_process(
         command, env=environment_for(state), stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
     ) as process:
@@ -82,21 +97,21 @@ async def test_a_signal_drains(number: signal.Signals, code: int, form: str, tmp
         assert there == {name: here[name] for name in there}
 
 
-async def test_a_second_run_completes_what_was_stopped(tmp_path: Path) -> None:
-    """The same command again: what is there already is skipped."""
+async def test_a_stopped_run_is_gone_on_with(tmp_path: Path) -> None:
+    """`transfer resume`: what was acknowledged is not sent again, and the counts are of the whole job."""
     async with running() as source, running() as target:
         fill(source.address, KEYS)
         async with copying(source, target, tmp_path, "--rate", "3000/s", "--batch", "100") as run:
             await until(lambda: size(target.address) > 300)
             run.tell(signal.SIGTERM)
             await run.end()
-        there = size(target.address)
+        there = commands(target.address, "restore")
 
-        async with copying(source, target, tmp_path, "--on-conflict", "skip") as run:
+        async with started("resume", run.result["job"], state=tmp_path) as run:
             assert await run.end() == 0
 
-        assert run.result["keys"]["already"] == there
-        assert run.result["keys"]["written"] == KEYS - there
+        assert run.result["keys"]["written"] == KEYS
+        assert commands(target.address, "restore") - there <= KEYS - there + 100
         oracle.assert_same(source.address, target.address)
 
 
@@ -133,7 +148,7 @@ async def test_told_twice_a_run_ends_at_once(number: signal.Signals, tmp_path: P
 
 
 async def test_told_once_a_run_does_not_wait_for_a_dead_target(tmp_path: Path) -> None:
-    """A drain that makes no headway ends before a service manager would lose patience (10 s)."""
+    """A drain that makes no headway is cut: 2 s after the signal the process is gone."""
     async with running() as source, running() as target:
         fill(source.address, KEYS)
         async with copying(source, target, tmp_path, "--rate", "2000/s", "--batch", "100") as run:
@@ -143,7 +158,39 @@ async def test_told_once_a_run_does_not_wait_for_a_dead_target(tmp_path: Path) -
             run.tell(signal.SIGTERM)
             with Stopwatch() as watch:
                 assert await run.end() == 143
-        assert watch.seconds < 10
+        assert watch.seconds < 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("side", ["source", "target"])
+async def test_a_drain_does_not_wait_for_a_stalled_server(
+    number: signal.Signals, code: int, side: str, tmp_path: Path
+) -> None:
+    """The connection stays open and says nothing: what is in flight is cut within 2 s, and no process is left."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        stalled, other = (source, target) if side == "source" else (target, source)
+        async with proxy(stalled.address) as between:
+            places = (between, other) if side == "source" else (other, between)
+            async with copying(*places, tmp_path, "--rate", "2000/s", "--batch", "100") as run:
+                await until(lambda: size(target.address) > 300)
+                between.arm(Stall())
+                await anyio.sleep(0.3)
+                children = _children_of(run.process.pid)
+                run.tell(number)
+                with Stopwatch() as watch:
+                    assert await run.end() == code
+        assert watch.seconds < 2
+        assert not set(children) & set(_children_of(1))
+        assert 300 < run.result["keys"]["written"] <= size(target.address) < KEYS
+
+
+def _children_of(pid: int) -> list[int]:
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_bytes().rpartition(b")")[2].split()[1])
+    return [child for child, parent in parents.items() if parent == pid]
 
 
 async def test_a_signal_ends_a_wait_for_room(tmp_path: Path) -> None:

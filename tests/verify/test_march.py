@@ -13,7 +13,9 @@ import pytest
 
 from tests.servers import running
 from transfer.codec import resp
+from transfer.endpoint.redis.big.pieces import Piece, PieceReader
 from transfer.endpoint.redis.keyspace import LiveKeyspace
+from transfer.endpoint.redis.large import read_large
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.throwaway import ThrowawayServer
 from transfer.endpoint.redis.tracking import WriteTracker
@@ -613,16 +615,54 @@ def large(*names: str) -> list[tuple[Any, ...]]:
 
 
 async def test_what_is_too_large_to_be_compared_is_a_difference_that_says_so() -> None:
-    """Nothing is called equal that was not compared."""
+    """Nothing is called equal that was not compared: one item that passes every cap."""
     async with pair() as both:
         both.sides = LiveKeyspace(both.left, limit_bytes=1 << 20), LiveKeyspace(both.right, limit_bytes=1 << 20)
-        await both.both(("SET", "small", "x"), ("RPUSH", "large", *["x" * 1000] * 3000))
+        await both.both(("SET", "small", "x"), ("RPUSH", "large", "x" * (20 << 20)))
 
         result = await both.compare()
 
         assert both.verdicts() == {b"large": Verdict.VALUE}
         assert "cannot be compared" in both.findings[0].detail
         assert result.match == 1
+
+
+@pytest.mark.parametrize("repeated", [1, 3])
+async def test_items_that_a_scan_repeats_do_not_count_twice(repeated: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SSCAN may name a member again; the digest is that of the value all the same, in one pass or several."""
+    async with pair() as both:
+        await both.both(("SADD", "large", *range(9000)))
+        async with both.left.link(0) as link:
+            once = await read_large(link, b"large", both.left.features)
+            original = PieceReader.pieces
+
+            async def pieces(self: PieceReader) -> AsyncIterator[Piece]:
+                async for piece in original(self):
+                    for _ in range(repeated):
+                        self.seen += piece.count
+                        yield piece
+
+            monkeypatch.setattr(PieceReader, "pieces", pieces)
+            monkeypatch.setattr("transfer.endpoint.redis.large._HASHES_AT_ONCE", 2000)
+
+            assert await read_large(link, b"large", both.left.features) == once
+
+
+async def test_the_same_data_has_the_same_digest_whatever_its_pieces() -> None:
+    """Other versions, another order, another size of pieces."""
+    async with pair("redis-6.2", "valkey-9.1") as both:
+        members = [b"m%d" % n for n in range(3000)]
+        scores = [word for n in range(2000) for word in (n / 7, b"m%d" % n)]
+        for server, order in ((both.left, members), (both.right, members[::-1])):
+            await send(server, ("SADD", "set", *order), ("ZADD", "zset", *scores), ("RPUSH", "list", *members))
+            await send(server, ("HSET", "hash", *members), ("SET", "string", b"".join(members)))
+            await send(server, *[("XADD", "stream", f"{n + 1}-0", "f", n) for n in range(2500)])
+        async with both.left.link(0) as here, both.right.link(0) as there:
+            for key in (b"set", b"zset", b"list", b"hash", b"string", b"stream"):
+                ours = await read_large(here, key, both.left.features, piece_bytes=1 << 12)
+                theirs = await read_large(there, key, both.right.features)
+                assert ours.kind == theirs.kind == key.decode()
+                assert ours.same_data(theirs), key
 
 
 async def test_memory_stays_bounded_with_large_values_on_both_sides() -> None:

@@ -340,11 +340,14 @@ async def test_a_database_is_selected_and_a_missing_one_is_told() -> None:
 
 
 async def test_the_connection_says_its_name() -> None:
-    """An operator who looks at CLIENT LIST sees who is there."""
+    """An operator who looks at CLIENT LIST sees who is there, how many, and which of them write."""
     async with running() as server:
-        link = await Dialer(server.address, name="transfer-test").dial()
-        assert await link.command("CLIENT", "GETNAME") == b"transfer-test"
-        await link.close()
+        dialer = Dialer(server.address, name="transfer-test")
+        first, second = await dialer.dial(), await dialer.dial(writes=True)
+        assert await first.command("CLIENT", "GETNAME") == b"transfer-test-1"
+        assert await second.command("CLIENT", "GETNAME") == b"transfer-test-w2"
+        await first.close()
+        await second.close()
 
 
 async def test_a_failed_dial_leaves_no_connection_open() -> None:

@@ -343,3 +343,18 @@ async def test_every_failure_of_a_link_is_one_of_ours() -> None:
             faulty.arm(Reset(after_bytes=position))
             with pytest.raises(TransferError):
                 await (await Dialer(faulty.address).dial()).ask(REQUEST, REPLIES)
+
+
+async def test_a_peer_that_trickles_is_as_good_as_silent() -> None:
+    """A line that never ends, a byte now and then: the link ends after its time limit, not never."""
+
+    async def trickle(client: ByteStream) -> None:
+        await client.send(b"+")
+        while True:
+            await anyio.sleep(0.05)
+            await client.send(b"x")
+
+    async with scripted(trickle) as address:
+        link = await raw_link(address, timeout=0.5)
+        with anyio.fail_after(3), pytest.raises(LinkError, match="no answer within"):
+            await link.command("PING")

@@ -54,7 +54,7 @@ _COMMANDS = (
     ("resume", "resume:resume", "Go on with an interrupted copy; default: the last one."),
     ("inspect", "places:inspect", "What is there: versions, keys, types, deadlines, sizes."),
     ("doctor", "places:doctor", "Reachability and rights; with two servers, what will travel how."),
-    ("jobs", "jobs:app", "Every run is kept: list them, show one, change its pace."),
+    ("jobs", "jobs:app", "Every run is kept: list them, show, pause, resume or cancel one, forget old ones."),
     ("demo", "demos:app", "Throw-away servers, real data, copy, verify: under a minute."),
     ("bench", "bench:bench", _BENCH),
     ("explain", "explain:explain", "What an error code means and what to do."),

@@ -156,8 +156,11 @@ class Extent:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Bounds:
-    """What a copy bears before it stops."""
+    """What a copy bears before it stops, and at once."""
 
+    big_key: Annotated[
+        str, _flag(_PACE, "--big-key", "16MiB", "Above this MEMORY USAGE a key is copied in pieces, not by one DUMP.")
+    ] = "16MiB"
     max_rejects: Annotated[
         str, _flag(_PACE, "--max-rejects", "1000|0.1%", "Stop when more keys are refused, exit 8.")
     ] = "1000"

@@ -131,6 +131,7 @@ def copy_request(
         workers=_at_least_one("--workers", pace.workers),
         batch=_at_least_one("--batch", pace.batch),
         max_memory_bytes=_memory(extent.max_memory),
+        big_key_bytes=_above_zero("--big-key", size_bytes, bounds.big_key, "16MiB"),
         max_duration_ms=_above_zero("--max-duration", duration_ms, extent.max_duration),
         max_rejects=_max_rejects(bounds.max_rejects),
         on_full=bounds.on_full or "",

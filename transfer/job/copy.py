@@ -6,8 +6,6 @@ open both -> planner -> consent -> [ Engine.attempt ]* -> verify -> Report
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Awaitable, Callable
 
@@ -22,6 +20,8 @@ from transfer.endpoint.redis.server import Server
 from transfer.job.claim import stored
 from transfer.job.engine import Engine
 from transfer.job.losses import emptied, evicted, evictions
+from transfer.job.neighbours import own_name, refuse_neighbours
+from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
 from transfer.job.proof import prove
 from transfer.job.record import record_run
@@ -134,17 +134,23 @@ class _CopyRun:
             return
         self._check_approval(plan)
         await self._ask_consent(plan)
+        dbs = {db.target_db for db in plan.dbs}
+        await refuse_neighbours(target, self._report.job, dbs, self._observer.warning)
         self._store.state(self._report.job, "running")
         self._tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
-        self._engine = Engine(self._request, plan, source, target, self._tally, self._observer, self._trail)
+        job = self._report.job
+        self._engine = Engine(self._request, plan, source, target, self._tally, self._observer, self._trail, job)
         self._trail.before, self._trail.facts = self._store.flush, self._facts
         try:
-            async with Steering(self._request.max_duration_ms).held() as steering:
+            orders = orders_of(self._store, self._report.job)
+            async with Steering(self._request.max_duration_ms, orders).held() as steering:
                 if before:
                     await self._take_up(before, source, target)
                 await self._carry_out(plan, source, target, steering)
         finally:
             self._engine.close()
+            with anyio.CancelScope(shield=True):
+                await target.withdraw()
 
     async def _take_up(self, before: Facts, source: Server, target: Server) -> None:
         """Go on where the processes before this one stopped."""
@@ -332,7 +338,7 @@ async def open_one(request: CopyRequest, address: Address, job: str) -> Server:
     """A server, dialled once. Raises as `Server.open`."""
     return await Server.open(
         address,
-        name=f"transfer-{job}-{socket.gethostname()}-{os.getpid()}",
+        name=own_name(job),
         connect_timeout=request.connect_timeout_ms / 1000,
         timeout=request.timeout_ms / 1000,
         give_up_s=request.give_up_after_ms / 1000,

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 import anyio
 
 from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.big.mover import BigKeys, BigOptions
 from transfer.endpoint.redis.conflicts import CONFLICT_CODE, ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import FOLD_CODE, Folding
 from transfer.endpoint.redis.keyspace import LiveKeyspace
@@ -47,8 +48,8 @@ _LINKS, _LINKS_FAR = 4, 12
 _FAR_S = 0.01
 """From this round trip on more links keep a server busy; on a near one they only take turns (measured)."""
 _PAGE_KEYS = 2000
-_LARGEST_SHARE = 4
-"""A value may take up to this part of the memory budget."""
+_LARGEST_SHARE, _LARGEST_BYTES = 4, 8 << 20
+"""A value above this part of the memory budget, or this size, is never held whole."""
 
 
 def selection_of(request: CopyRequest) -> Selection:
@@ -67,8 +68,8 @@ def mapping_of(request: CopyRequest, plan: CopyPlan) -> Mapping:
 
 
 def largest_value_bytes(request: CopyRequest) -> int:
-    """Values above this are named, not taken."""
-    return request.max_memory_bytes // _LARGEST_SHARE
+    """Values above this pass through, or go piece by piece."""
+    return min(request.max_memory_bytes // _LARGEST_SHARE, _LARGEST_BYTES)
 
 
 def _links_to(server: Server) -> int:
@@ -91,12 +92,15 @@ class Engine:
         tally: Tally,
         observer: Observer,
         trail: Trail,
+        job: str = "none",
     ) -> None:
+        self._job = job
         self.request = request
         self.plan = plan
         self.source = source
         self.target = target
         self.tally = tally
+        source.on_wait = target.on_wait = observer.warning
         self.tracker = WriteTracker()
         self.pace = Pace(request.rate_keys_per_s, request.bwlimit_bytes_per_s)
         self.governor = Governor(request.max_source_latency_ms, regulates=request.pace == "polite")
@@ -159,6 +163,9 @@ class Engine:
         async with self._parts(stop) as flow, self.trail.kept():
             await flow.run(after)
             self.trail.flush()
+        if self._source is not None and self._source.temporaries:
+            count = self._source.temporaries
+            self._observer.warning(f"{count:,} temporary keys of interrupted copies at the source are not copied")
         if not stop.is_set():
             await self._check_source()
 
@@ -183,6 +190,8 @@ class Engine:
         limit_bytes = largest_value_bytes(request)
         here = LiveKeyspace(self.source, limit_bytes=limit_bytes, throttle=self.governor)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
+        approach, conflicts = Approach(self.mapping, self.tally), self._new_conflicts(here, there)
+        big = self._new_big(approach, conflicts, budget, limit_bytes, stop)
         source = self._source = RedisSource(
             self.source,
             self.selection,
@@ -202,13 +211,14 @@ class Engine:
             throttle=self.governor,
             on_read=self.tracker.clean,
             frontier=Frontier(self.trail.moved),
+            move_large=big.move,
         )
 
         def acknowledged(batch: Batch) -> None:
             source.acknowledged(batch)
             self.trail.flush()
 
-        sink = self._new_sink(here, there, limit_bytes, stop)
+        sink = self._new_sink(approach, conflicts, here, limit_bytes, stop)
         try:
             self.pace.stop = stop
             yield Flow(
@@ -222,15 +232,44 @@ class Engine:
             )
         finally:
             with anyio.CancelScope(shield=True):
-                for part in (source, sink, here, there):
+                for part in (source, sink, big, here, there):
                     await part.close()
 
-    def _new_sink(self, here: LiveKeyspace, there: LiveKeyspace, limit_bytes: int, stop: anyio.Event) -> RedisSink:
-        approach = Approach(self.mapping, self.tally)
-        policy = self._policy()
-        conflicts = Conflicts(
+    def _new_big(
+        self, approach: Approach, conflicts: Conflicts, budget: ByteBudget, limit_bytes: int, stop: anyio.Event
+    ) -> BigKeys:
+        return BigKeys(
+            self.source,
+            self.target,
+            BigOptions(
+                above_bytes=self.request.big_key_bytes,
+                cap_bytes=limit_bytes + (16 << 20),
+                job=self._job,
+                writing=self._writing(),
+                use=self.plan.keeps_use,
+            ),
+            approach=approach,
+            policy=self._policy(),
+            conflicts=conflicts,
+            folding=Folding(self._owners, self.tally) if self._owners is not None else None,
+            selection=self.selection,
+            written=self.written,
+            found_equal=self.found_equal,
+            tally=self.tally,
+            budget=budget,
+            landmarks=self.landmarks,
+            patience=(self._patience(self.source, stop), self._patience(self.target, stop)),
+            paced=lambda size_bytes: self.pace.wait(0, size_bytes),
+            stop=stop,
+            throttle=self.governor,
+            on_read=self.tracker.clean,
+            announce=self.trail.temporary,
+        )
+
+    def _new_conflicts(self, here: LiveKeyspace, there: LiveKeyspace) -> Conflicts:
+        return Conflicts(
             there,
-            policy,
+            self._policy(),
             self.written,
             self.found_equal,
             self.tally,
@@ -241,6 +280,11 @@ class Engine:
             announced=self._announced,
             source_version=lambda: self.source.features.dump_version,
         )
+
+    def _new_sink(
+        self, approach: Approach, conflicts: Conflicts, here: LiveKeyspace, limit_bytes: int, stop: anyio.Event
+    ) -> RedisSink:
+        policy = self._policy()
         rebuild = Rebuild(
             self.source,
             self.target,

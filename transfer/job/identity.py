@@ -35,3 +35,13 @@ def is_alive(pid: int, mark: str) -> bool:
     except PermissionError:
         pass
     return not mark or process_mark(pid) in (mark, "")
+
+
+def process_age_s(pid: int) -> float | None:
+    """Seconds since the process *pid* of this machine began; None if unknown."""
+    mark = process_mark(pid)
+    try:
+        up_s = float(Path("/proc/uptime").read_text().split()[0])
+    except OSError:
+        return None
+    return up_s - int(mark) / os.sysconf("SC_CLK_TCK") if mark else None

@@ -86,6 +86,12 @@ async def march(
             group.start_soon(_tick, meter, observer)
             report.verify = result = await comparison.run()
             group.cancel_scope.cancel()
+    if comparison.leftovers:
+        text = (
+            f"{comparison.leftovers:,} temporary keys of interrupted copies are left at {right.where} (transfer:tmp:*)"
+        )
+        observer.warning(text)
+        report.notes.append(text)
     report.dbs = comparison.tables
     report.verified = not result.differences()
 

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from transfer.job.claim import begin
+from transfer.job.state_dir import passing
 from transfer.job.store import JobStore
 from transfer.job.trail import leave_nothing
 from transfer.model.errors import TransferError
@@ -36,6 +37,8 @@ async def record_run(command: str, request: CopyRequest, observer: Observer, wor
         job = job or begin(store, command, request, msgspec.json.encode(_shown(request)).decode())
         report = Report(command=command, job=job)
         observer.job_started(job, command)
+        if text := passing(store.path.parent):
+            observer.warning(text)
         quiet_unless_configured()
         log = structlog.get_logger().bind(job=job)
         log.info("started", command=command, source=str(request.source), target=str(request.target))

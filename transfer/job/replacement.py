@@ -14,7 +14,7 @@ from transfer.endpoint.redis.landmarks import Names, any_there, some_names
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
 from transfer.model.endpoint import Identity
-from transfer.model.errors import ReadOnlyTargetError, ReplacedError
+from transfer.model.errors import ReplacedError
 
 
 async def note_names(engine: Engine) -> None:
@@ -39,23 +39,26 @@ class Replacement:
         """Sentences for people.
 
         Raises:
-            ReplacedError, ReadOnlyTargetError: the run cannot go on with who answers.
+            ReplacedError: the run cannot go on with who answers.
+            ReadOnlyTargetError: a replica answers at the target for the whole of the give-up time.
             LinkError: nobody answers for the whole of the give-up time.
         """
         marks, said = self._engine.landmarks, []
         sides = (("source", self._source, marks.at_source()), ("target", self._target, marks.at_target()))
         for name, server, names in sides:
             before = server.identity
-            await server.adopt_when_up()
-            if server.identity.run_id != before.run_id or server.identity.role != before.role:
+            await server.adopt_when_up(writable=name == "target")
+            if _is_another(server.identity, before, name):
                 said.append(_sentence(name, before, server))
-                if name == "target" and server.identity.role != "master":
-                    named = f"a replica answers at the target now ({server.identity.name})"
-                    raise ReadOnlyTargetError(named, where=server.where)
                 await _refuse_stranger(name, before, server, names)
         if not said:
             said.append(f"{error.message}; the server known from before answers again: everything is read again")
         return said
+
+
+def _is_another(now: Identity, before: Identity, side: str) -> bool:
+    """Another process or role, or a target with another history: as a replica it may have taken over another's data."""
+    return (now.run_id, now.role) != (before.run_id, before.role) or (side == "target" and now.replid != before.replid)
 
 
 async def _refuse_stranger(side: str, before: Identity, server: Server, names: Names) -> None:
@@ -74,6 +77,9 @@ async def _refuse_stranger(side: str, before: Identity, server: Server, names: N
 def _sentence(side: str, before: Identity, server: Server) -> str:
     now = server.identity
     follow = "the same data's history" if now.continues(before) else "a new history"
+    if (now.run_id, now.role) == (before.run_id, before.role):
+        said = f"the {side} was a replica meanwhile ({follow})"
+        return f"{said}: everything is read again, keys that are equal are skipped"
     return (
         f"the {side} was replaced by another process ({now.name}, run id {now.run_id[:12]}, was {before.run_id[:12]}, "
         f"{follow}): everything is read again, keys that are equal are skipped"

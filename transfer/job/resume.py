@@ -14,6 +14,7 @@ import msgspec
 
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.landmarks import any_there
+from transfer.endpoint.redis.leftovers import remove_named
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
 from transfer.job.trail import Facts, Trail
@@ -49,6 +50,7 @@ async def take_up(
         GaveUpError: a server does not answer.
     """
     await _refuse_stranger(facts, target)
+    await remove_named(target, trail.temporaries())
     engine.recall(facts, rejects)
     said = [text for text in (_moved("source", facts.source, source), _moved("target", facts.target, target)) if text]
     if said:

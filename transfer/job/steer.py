@@ -1,34 +1,45 @@
-"""When a run is to stop: signals, --max-duration; and what it says when it did.
+"""When a run is to stop: signals, --max-duration, orders; and what it says when it did.
 
 SIGINT / SIGTERM once: drain (finish what is in flight), twice: abort
---max-duration: drain
+--max-duration, an order from another shell (`jobs pause`, `jobs cancel`): drain
 
-A drain that takes longer than `_DRAIN_S`, since a server does not answer or has no room, ends as an abort.
+A drain that takes longer than `_DRAIN_S`, since a server does not answer or has no room, ends as an abort: what was in
+flight is cut, and in doubt. At --max-duration nobody waits at a terminal, and it may take `_PATIENT_DRAIN_S`.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
+import anyio.to_thread
+import structlog
 
-from transfer.model.errors import DurationLimitError, InterruptedRunError, TransferError
+from transfer.model.errors import CancelledRunError, DurationLimitError, InterruptedRunError, TransferError
 from transfer.model.units import show_ms
 
-_DRAIN_S = 8.0
+_DRAIN_S = 1.5
+"""The run is to have ended 2 s after the signal, its last words included."""
+_PATIENT_DRAIN_S = 8.0
 """Below the 10 s after which service managers and container engines kill what they told to end."""
+_ORDERS_S = 0.2
 
 
 class Steering:
-    """The stop of one run. `stop` is set when it is to drain; `reason` says why, as an error."""
+    """The stop of one run. `stop` is set when it is to drain; `reason` says why, as an error.
 
-    def __init__(self, max_duration_ms: int = 0) -> None:
+    Args:
+        orders: asked in a worker thread every `_ORDERS_S` for "pause", "cancel" or "" (no order).
+    """
+
+    def __init__(self, max_duration_ms: int = 0, orders: Callable[[], str] | None = None) -> None:
         self.stop = anyio.Event()
         self.reason: TransferError | None = None
         self._max_duration_ms = max_duration_ms
+        self._orders = orders
         self._scope = anyio.CancelScope()
         self._aborts = False
 
@@ -65,6 +76,8 @@ class Steering:
             group.start_soon(self._limit_drain, group.cancel_scope)
             if self._max_duration_ms:
                 group.start_soon(self._time_out)
+            if self._orders is not None:
+                group.start_soon(self._obey, self._orders)
             self._scope = group.cancel_scope
             yield
             group.cancel_scope.cancel()
@@ -82,12 +95,23 @@ class Steering:
 
     async def _limit_drain(self, scope: anyio.CancelScope) -> None:
         await self.stop.wait()
-        await anyio.sleep(_DRAIN_S)
+        await anyio.sleep(_PATIENT_DRAIN_S if isinstance(self.reason, DurationLimitError) else _DRAIN_S)
         scope.cancel()
 
     async def _time_out(self) -> None:
         await anyio.sleep(self._max_duration_ms / 1000)
         self._end(DurationLimitError(f"--max-duration {show_ms(self._max_duration_ms)} has passed"))
+
+    async def _obey(self, orders: Callable[[], str]) -> None:
+        while True:
+            try:
+                word = await anyio.to_thread.run_sync(orders)
+            except TransferError as error:
+                structlog.get_logger().debug("the job store cannot be asked for orders", error=error.message)
+                word = ""
+            if word:
+                self._end(_ordered(word))
+            await anyio.sleep(_ORDERS_S)
 
     def _end(self, reason: TransferError) -> None:
         self.reason = self.reason or reason
@@ -107,6 +131,12 @@ def _handlers_kept() -> Iterator[None]:
             for number, handler in kept.items():
                 if handler is not None:  # one that is not Python's cannot be put back
                     signal.signal(number, handler)
+
+
+def _ordered(word: str) -> InterruptedRunError:
+    if word == "cancel":
+        return CancelledRunError("cancelled by `transfer jobs cancel`: ended after what was in flight")
+    return InterruptedRunError("paused by `transfer jobs pause`: stopped after what was in flight")
 
 
 def _interrupted(number: signal.Signals) -> InterruptedRunError:

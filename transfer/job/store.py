@@ -1,7 +1,7 @@
 """The job store: one SQLite file that remembers every run.
 
     JobStore.open(dir) -> new_job -> state ... -> save_plan -> add_rejects ... -> finish      (one process per job)
-                       -> list_jobs, get, rejects, ask_pace                                   (any process, any time)
+                       -> list_jobs, get, rejects, ask_pace, and orders.py                    (any process, any time)
 
 Rule 1: a row is on disk before its job says a word: WAL and synchronous=FULL.
 Rule 2: nothing secret is kept: places come redacted, argv is not stored; with `hash_keys` names are not either.
@@ -26,7 +26,7 @@ import platformdirs
 from transfer import __version__
 from transfer.job.identity import is_alive, new_job_id, process_mark
 from transfer.model.crash import crash, point
-from transfer.model.errors import FormatError, LockedError, StateFullError, TransferError, UsageError
+from transfer.model.errors import CancelledRunError, FormatError, LockedError, StateFullError, TransferError, UsageError
 from transfer.model.report import Reject, Report
 from transfer.report.names import hashed_name, without_quoted
 
@@ -39,8 +39,8 @@ _FINISHED = point("store.finished", "the job's end is in the store")
 
 FILE_NAME = "jobs.sqlite3"
 BUSY_MS = 15_000
-SCHEMA = 3
-STATES = ("planned", "running", "finished", "failed", "interrupted")
+SCHEMA = 4
+STATES = ("planned", "running", "finished", "failed", "interrupted", "cancelled")
 _LIVE = ("planned", "running")
 _BATCH = 500
 _BATCH_S = 1.0
@@ -61,6 +61,7 @@ CREATE INDEX IF NOT EXISTS rejects_by_key ON rejects (job, db, key);
 CREATE TABLE IF NOT EXISTS paces (
   job TEXT PRIMARY KEY, asked TEXT NOT NULL DEFAULT '{}', number INTEGER NOT NULL DEFAULT 0, present TEXT,
   taken INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS orders (job TEXT PRIMARY KEY, word TEXT NOT NULL);
 """
 _ADDED = {
     "whole": "TEXT NOT NULL DEFAULT ''",
@@ -236,10 +237,12 @@ class JobStore:
         self.flush()
         code = error.exit_code if error else report.exit
         state = "interrupted" if code in (130, 143) else "finished" if code in (0, 3, 6, 7) else "failed"
+        state = "cancelled" if isinstance(error, CancelledRunError) else state
         kept = msgspec.json.encode(msgspec.structs.replace(report, rejects=[])).decode()
         failure = msgspec.json.encode(_stored(error)).decode() if error else None
         self._write(
-            "UPDATE jobs SET holds = (holds AND (state = 'running' OR runs > 1) AND ? <> 'finished'), state = ?,"
+            "UPDATE jobs SET state = ?,"
+            " holds = (holds AND (state = 'running' OR runs > 1) AND ? NOT IN ('finished', 'cancelled')),"
             " report = ?, error = ?, exit = ?, ended_ms = ? WHERE job = ?",
             (state, state, kept, failure, code, _now_ms(), job),
         )

@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WI
 CREATE TABLE IF NOT EXISTS positions (partition TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, hashes BLOB NOT NULL,
   vals BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS temporaries (db INTEGER NOT NULL, name BLOB NOT NULL);
 """
 _SYNC_S = 1.0
 _FACTS_S = 0.5
@@ -79,7 +80,7 @@ class Trail:
         self._noted: list[tuple[str, bytes, bytes]] = []
         self._landed: list[tuple[int]] = []
         self._moved: dict[str, str] = {}
-        self._facts_at = float("-inf")
+        self._facts_at, self._marks = float("-inf"), 0
 
     @classmethod
     def open(cls, path: Path) -> Trail:
@@ -101,6 +102,19 @@ class Trail:
             )
         crash(_SENT)
         return row.lastrowid or 0
+
+    def temporary(self, db: int, name: bytes) -> None:
+        """The temporary key *name* is about to be made in *db* of the target."""
+        with _failures_of(self.path):
+            self._database.execute("INSERT INTO temporaries VALUES (?, ?)", (db, name))
+
+    def temporaries(self) -> dict[int, list[bytes]]:
+        """Names of temporary keys that were made, by database; most are gone."""
+        found: defaultdict[int, list[bytes]] = defaultdict(list)
+        with _failures_of(self.path):
+            for db, name in self._database.execute("SELECT db, name FROM temporaries"):
+                found[db].append(name)
+        return found
 
     def landed(self, number: int) -> None:
         """All records of this number were written."""
@@ -132,8 +146,9 @@ class Trail:
         if self.facts is None:
             return
         facts = self.facts()
-        if time.monotonic() - self._facts_at > _FACTS_S:
-            self._facts_at = time.monotonic()
+        due = time.monotonic() - self._facts_at > _FACTS_S
+        if due or len(facts.marks) > 2 * self._marks:  # the first ones soon: a run may be short
+            self._facts_at, self._marks = time.monotonic(), len(facts.marks)
             self._fact(database, "facts", msgspec.json.encode(facts))
         self._fact(database, "counts", msgspec.json.encode((facts.counts, facts.bytes_read, facts.bytes_written)))
 
@@ -219,14 +234,6 @@ def leave_nothing(directory: Path, job: str) -> None:
     """Take away what *job* kept for being resumed; its row in the store stays."""
     for path in directory.glob(f"{job}.*"):
         path.unlink(missing_ok=True)
-
-
-def records_by_kind(trail: Trail) -> dict[str, int]:
-    """How many records there are of each kind, for people and tests."""
-    counts: defaultdict[str, int] = defaultdict(int)
-    for kind, hashes, _ in trail.records():
-        counts[kind] += len(hashes) // 8
-    return dict(counts)
 
 
 def _opened(path: Path) -> sqlite3.Connection:

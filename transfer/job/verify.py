@@ -12,6 +12,7 @@ from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.tracking import WriteTracker
 from transfer.job.copy import open_pair
 from transfer.job.engine import selection_of
+from transfer.job.orders import orders_of
 from transfer.job.proof import march
 from transfer.job.record import record_run
 from transfer.job.steer import Steering
@@ -39,7 +40,7 @@ async def run_verify(request: CopyRequest, observer: Observer, planner: VerifyPl
         store.state(report.job, "running")
         watches = WriteTracker(), WriteTracker()
         began = time.monotonic()
-        async with Steering(request.max_duration_ms).held() as steering:
+        async with Steering(request.max_duration_ms, orders_of(store, report.job)).held() as steering:
             steering.abort_on_stop()
             async with watches[0].running(left), watches[1].running(right):
                 await march(

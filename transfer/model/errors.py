@@ -39,6 +39,7 @@
     ├── LockedError (E1100, exit 11)
     ├── FormatError (E1200, exit 12)
     └── InterruptedRunError (E1300, exit 130)
+        └── CancelledRunError (E1301, exit 130)
 
 Rule 1: the numbers are attributes as well as words.
 Rule 2: `hint` names the next command to run.
@@ -329,7 +330,14 @@ class FormatError(TransferError):
 
 
 class InterruptedRunError(TransferError):
-    """Ctrl-C or SIGTERM: the run drained what was in flight and stopped."""
+    """Ctrl-C, SIGTERM or `jobs pause`: the run drained what was in flight and stopped."""
 
     code, exit_code = "E1300", 130
     default_hint = RESUME_HINT
+
+
+class CancelledRunError(InterruptedRunError):
+    """`jobs cancel`: the run drained what was in flight and ended for good; what was written stays."""
+
+    code = "E1301"
+    default_hint = "transfer jobs show ID tells what was written; transfer jobs clean ID removes what else it left"

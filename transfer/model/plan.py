@@ -41,6 +41,7 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     workers: int = 0  # 0: chosen
     batch: int = 0  # 0: chosen
     max_memory_bytes: int = 256 << 20
+    big_key_bytes: int = 16 << 20
     max_duration_ms: int = 0
     max_rejects: str = "1000"
     on_full: str = ""  # wait | stop; "" is wait, not named

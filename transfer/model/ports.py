@@ -17,6 +17,9 @@ class KeyLedger(Protocol):
     def note(self, db: int, keys: list[bytes], values: list[bytes], deadlines: Sequence[int] | None = None) -> None:
         """Remember *keys* of logical database *db* with the hash of each value's bytes, and of *deadlines* if given."""
 
+    def note_hash(self, db: int, key: bytes, value_hash: bytes) -> None:
+        """Remember *key* with a hash made elsewhere: xxh3-64 of the value, seeded with its deadline + 1."""
+
     def value_hash(self, db: int, key: bytes) -> bytes | None:
         """The hash noted last for this key, None if it was never noted."""
 

@@ -7,12 +7,17 @@ Both are pure and decide by bytes alone, so the copy, the check after it and a d
 
 from __future__ import annotations
 
+import re
+from operator import methodcaller
+
 import msgspec
 import xxhash
 
 from transfer.model.globs import Glob, literal_start
 from transfer.model.record import NO_DEADLINE
 
+TEMPORARY_PREFIX = b"transfer:tmp:"
+"""Names of keys that are being built at a target, or were left behind there: they are nobody's data."""
 _HASH_SPACE = 1 << 64
 
 
@@ -53,6 +58,8 @@ class Selection:
         return self.match[0] if len(self.match) == 1 else None
 
     def passes(self, key: bytes) -> bool:
+        if is_temporary(key):
+            return False
         if self._match and not any(glob.matches(key) for glob in self._match):
             return False
         if self._exclude and any(glob.matches(key) for glob in self._exclude):
@@ -61,10 +68,22 @@ class Selection:
 
     def names(self, keys: list[bytes]) -> list[bytes]:
         """The names that pass, in order."""
-        return keys if self.all_names else [key for key in keys if self.passes(key)]
+        if self.all_names and not any(map(_IS_TEMPORARY, keys)):
+            return keys
+        return [key for key in keys if self.passes(key)]
 
     def lives_long_enough(self, expire_at_ms: int, now_ms: int) -> bool:
         return not self.min_ttl_ms or expire_at_ms == NO_DEADLINE or expire_at_ms - now_ms >= self.min_ttl_ms
+
+
+_is_temporary = re.compile(re.escape(TEMPORARY_PREFIX) + rb"[^:]+:[0-9]+:\{.+\}", re.DOTALL).fullmatch
+_IS_TEMPORARY = methodcaller("startswith", TEMPORARY_PREFIX)
+"""Quick, and true for more than those."""
+
+
+def is_temporary(key: bytes) -> bool:
+    """Whether *key* is one that a copy builds a large value under (`transfer:tmp:JOB:n:{tag}`)."""
+    return key.startswith(TEMPORARY_PREFIX) and _is_temporary(key) is not None
 
 
 class TtlRule(msgspec.Struct, frozen=True):

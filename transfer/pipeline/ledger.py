@@ -56,6 +56,12 @@ class Ledger:
         """Remember what `hashed` gave; whoever is told of notes knows of it already."""
         self._store.add_joined(hashes, values)
 
+    def note_hash(self, db: int, key: bytes, value_hash: bytes) -> None:
+        """Remember *key* with a hash made elsewhere, as `note` would: of a value that was never held whole."""
+        name = xxhash.xxh3_64_digest(key, db)
+        self.add(name, value_hash)
+        self._on_note(name, value_hash)
+
     def value_hash(self, db: int, key: bytes) -> bytes | None:
         """The hash noted last for this key, None if it was never noted. Slow: for the few keys in doubt."""
         return self._store.find(xxhash.xxh3_64_digest(key, db))

@@ -26,7 +26,7 @@ from transfer.model.selection import Mapping, Selection
 from transfer.model.value import ReadValue
 from transfer.verify.checks import compare, value_digest
 from transfer.verify.deadlines import Deadlines
-from transfer.verify.sides import Keyspace, Reading
+from transfer.verify.sides import Keyspace, LargeValue, Reading
 
 _FIRST_FAMILY_TYPE = 22
 """From this type byte on, numbers mean different things to Redis and to Valkey."""
@@ -64,6 +64,8 @@ class Sight(msgspec.Struct):
     right_ms: int
     left_hash: bytes = b""
     right_hash: bytes = b""
+    large: bool = False
+    """It was compared in pieces: `left` is None although the left may have it."""
 
 
 class Look(msgspec.Struct):
@@ -90,6 +92,29 @@ class _Both(msgspec.Struct):
         return Sight(
             self.key, self.name, verdict, detail, self.left, self.left_ms, self.right_ms, left_hash, right_hash
         )
+
+    def large_sight(self, verdict: Verdict, detail: str, left_hash: bytes, right_hash: bytes) -> Sight:
+        moments = (self.left_ms, self.right_ms)
+        return Sight(self.key, self.name, verdict, detail, None, *moments, left_hash, right_hash, large=True)
+
+
+def _large_difference(ours: LargeValue, theirs: LargeValue) -> tuple[Verdict, str]:
+    """How two large values differ; MATCH and "" if they do not."""
+    if theirs.kind == "none":
+        return Verdict.MISSING, ""
+    if problem := ours.problem or theirs.problem:
+        return Verdict.VALUE, f"cannot be compared: {problem}"
+    if ours.kind != theirs.kind:
+        return Verdict.TYPE, f"{ours.kind} / {theirs.kind}"
+    if ours.digest != theirs.digest:
+        if not ours.in_pieces:
+            return Verdict.VALUE, f"cannot be compared: a {ours.kind} too large to be taken, with another payload"
+        noun = "bytes" if ours.kind == "string" else "items"
+        return Verdict.VALUE, f"{ours.size_bytes:,} / {theirs.size_bytes:,} {noun}, which differ"
+    pairs = zip(ours.counters, theirs.counters, strict=False)
+    if any(here is not None and there is not None and here != there for here, there in pairs):
+        return Verdict.VALUE, "counters of the stream or of its groups differ"
+    return Verdict.MATCH, ""
 
 
 class Looker:
@@ -209,10 +234,12 @@ class Looker:
             look.equal.add(both.name, left_hash, both.left_ms, both.right_ms)
         elif not self._deadlines.over(both.left_ms):
             detail = self._deadlines.show(both.left_ms, both.right_ms)
-            look.apart.append(both.sight(Verdict.TTL, detail, left_hash, right_hash))
+            sight = both.sight(Verdict.TTL, detail, left_hash, right_hash)
+            sight.large = both.left is None
+            look.apart.append(sight)
 
     async def _compare_large(self, left_db: int, right_db: int, both: _Both, look: Look) -> None:
-        """Compare values that one side cannot take whole: strings by hashes of their pieces."""
+        """Compare values that one side cannot take whole by digests of their pieces."""
         ours, theirs = await at_once(
             lambda: self._left.large(left_db, both.key), lambda: self._right.large(right_db, both.name)
         )
@@ -220,19 +247,18 @@ class Looker:
         if not kinds or (self._selection.types and ours.kind not in self._selection.types):
             return
         both.left_ms, both.right_ms = ours.expire_at_ms, theirs.expire_at_ms
-        here, there = (b"" if side.kind == "none" else side.digest for side in (ours, theirs))
-        if here and here == there and kinds == {"string"}:
-            self._equal_values(both, here, there, look)
+        if ours.kind == "none":
+            if not self._deadlines.over_at_right(both.right_ms):
+                look.apart.append(both.large_sight(Verdict.EXTRA, "", b"", theirs.digest))
             return
-        verdict, detail = Verdict.VALUE, f"{ours.size_bytes:,} / {theirs.size_bytes:,} bytes"
-        if not here or not there:
-            verdict, detail = (Verdict.MISSING if here else Verdict.EXTRA), ""
-        elif len(kinds) > 1:
-            verdict, detail = Verdict.TYPE, f"{ours.kind} / {theirs.kind}"
-        elif kinds != {"string"}:
-            detail = f"cannot be compared: a {ours.kind} too large to be taken"
-        sight = Sight(both.key, both.name, verdict, detail, both.left, both.left_ms, both.right_ms, here, there)
-        look.apart.append(sight)
+        if not self._selection.lives_long_enough(both.left_ms, self._left.now_ms()):
+            return
+        verdict, detail = _large_difference(ours, theirs)
+        if verdict is Verdict.MATCH:
+            self._equal_values(both, ours.digest, theirs.digest, look)
+        elif not self._deadlines.over(both.left_ms):
+            right_hash = b"" if verdict is Verdict.MISSING else theirs.digest or b"unread"
+            look.apart.append(both.large_sight(verdict, detail, ours.digest or b"unread", right_hash))
 
     async def _compare_values(self, left_db: int, right_db: int, some: list[_Both], look: Look) -> None:
         left, right = await at_once(

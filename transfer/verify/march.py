@@ -25,7 +25,7 @@ from transfer.model.endpoint import Population
 from transfer.model.errors import TransferError
 from transfer.model.ports import FindingListener
 from transfer.model.report import DbTable, VerifyResult
-from transfer.model.selection import Mapping, Selection
+from transfer.model.selection import Mapping, Selection, is_temporary
 from transfer.verify.deadlines import Deadlines
 from transfer.verify.digest import DbTally, name_hash
 from transfer.verify.look import Looker
@@ -72,9 +72,12 @@ class March:
         self._looker = Looker(left, right, selection, mapping, deadlines)
         self.result = VerifyResult(mode=options.mode)
         self.tables: list[DbTable] = []
+        self.leftovers = 0
 
     async def run(self) -> VerifyResult:
         """Compare everything selected; `tables` holds a row per database of the right afterwards.
+
+        `leftovers` counts names at the right under which copies build large values: no data, and no finding.
 
         Raises:
             ReplacedError, GaveUpError: a side was lost.
@@ -156,6 +159,7 @@ class March:
 
     async def _name_right(self, tally: DbTally, right_db: int) -> None:
         async for page in self._right_pages(right_db):
+            self.leftovers += sum(map(is_temporary, page))
             tally.named_at_right(self._selected_names(page))
 
     def _right_pages(self, right_db: int) -> AsyncIterator[list[bytes]]:

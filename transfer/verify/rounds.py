@@ -137,8 +137,10 @@ class Rounds:
         if stray or (promise is not None and promise.kept(db, name)):
             self._result.not_from_source += 1
             return
-        unread = sight.left is None and sight.verdict is not Verdict.EXTRA  # refused or too large: nobody knows
-        changed = not unread and self._changes.changed(sight.key, db, name, sight.left, sight.left_ms)
+        unread = sight.left is None and sight.verdict is not Verdict.EXTRA  # refused or too large: hashes tell nothing
+        tracked = sight.large and self._changes.known_by == "tracking"
+        payload = b"" if tracked and unread else sight.left  # not None, which would say that the left has no such key
+        changed = (tracked or not unread) and self._changes.changed(sight.key, db, name, payload, sight.left_ms)
         verdict = Verdict.CHANGED if changed else sight.verdict
         detail = f"{sight.verdict} {sight.detail}".rstrip() if changed else sight.detail
         self._result.count(verdict)

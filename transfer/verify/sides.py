@@ -32,10 +32,22 @@ class LargeValue(Protocol):
 
     @property
     def digest(self) -> bytes:
-        """16 bytes over all of a string; for other types it tells nothing."""
+        """16 bytes: equal ones prove equality, other ones difference, unless not `in_pieces`."""
 
     @property
-    def size_bytes(self) -> int: ...
+    def in_pieces(self) -> bool: ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of a string, items of another type."""
+
+    @property
+    def counters(self) -> tuple[object, ...]:
+        """What belongs to the value and not every server keeps: None where this one does not."""
+
+    @property
+    def problem(self) -> str:
+        """Why nothing is known of the value, "" if it is."""
 
     @property
     def expire_at_ms(self) -> int: ...

@@ -1,14 +1,16 @@
 """Open links: TCP, unix socket, TLS; then say who we are.
 
-    Address -> connect -> (TLS handshake, certificate and host name checked) -> AUTH -> CLIENT SETNAME -> SELECT -> Link
+    Address -> connect -> (TLS handshake, certificate and host name checked) -> AUTH -> SELECT -> CLIENT SETNAME -> Link
 
-No byte of AUTH is sent before the certificate was accepted.
+No byte of AUTH is sent before the certificate was accepted. A connection that has its name is in its database: others
+tell by both who writes where (`endpoint/redis/neighbours.py`).
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
+from weakref import WeakValueDictionary
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
@@ -27,6 +29,7 @@ from transfer.model.errors import (
     UnreachableError,
 )
 from transfer.wire.link import ErrorReply, Link
+from transfer.wire.replies import ReplyClass, classify
 
 _TLS_HINT = "check the port; rediss:// if it expects TLS"
 _PLAIN_HINT = "check the port; redis:// if it does not speak TLS"
@@ -39,7 +42,7 @@ class Dialer:
 
     Attributes:
         address: where.
-        name: connection name shown in CLIENT LIST ("" for none).
+        name: what names in CLIENT LIST begin with ("" for none): NAME-1, NAME-2 ..., NAME-w3 for one that writes.
         connect_timeout, timeout: seconds for the whole of dialling, and for one answer.
         dialled: how often `dial` was called.
     """
@@ -52,9 +55,12 @@ class Dialer:
         self.connect_timeout = connect_timeout
         self.timeout = timeout
         self.dialled = 0
+        self._named: WeakValueDictionary[str, Link] = WeakValueDictionary()
 
-    async def dial(self, *, db: int | None = None, resp3: bool = False, cap_bytes: int = 64 << 20) -> Link:
-        """Connect, authenticate and select *db* (default: the address's own, else 0).
+    async def dial(
+        self, *, db: int | None = None, resp3: bool = False, cap_bytes: int = 64 << 20, writes: bool = False
+    ) -> Link:
+        """Connect, authenticate and select *db* (default: the address's own, else 0); *writes* is told by the name.
 
         Raises:
             UnreachableError: nobody answers, in time or at all; also where a connection ends at the first command, as
@@ -65,6 +71,7 @@ class Dialer:
             LinkError: the connection broke.
         """
         self.dialled += 1
+        name = f"{self.name}-{'w' * writes}{self.dialled}" if self.name else ""
         stage = "connection"
         link: Link | None = None
         try:
@@ -75,7 +82,8 @@ class Dialer:
                     stream = await self._secure(stream)
                 stage = "answer"
                 link = Link(stream, str(self.address), self.timeout, cap_bytes)
-                await self._introduce(link, self.address.db if db is None else db, resp3)
+                self._named[name] = link
+                await self._introduce(link, self.address.db if db is None else db, resp3, name)
         except BaseException as error:
             if link is not None:
                 await link.close()
@@ -83,6 +91,10 @@ class Dialer:
                 raise self._silence(stage) from None
             raise
         return link
+
+    def open_names(self) -> set[str]:
+        """Names of the links that are open, and of those that are being dialled."""
+        return {name for name, link in self._named.items() if name and not link.closed}
 
     async def _connect(self) -> ByteStream:
         address = self.address
@@ -120,17 +132,17 @@ class Dialer:
         message = f"no {stage} within {self.connect_timeout:g} s"
         return UnreachableError(message, where=str(self.address), hint=hint, seconds=self.connect_timeout)
 
-    async def _introduce(self, link: Link, db: int | None, resp3: bool) -> None:
+    async def _introduce(self, link: Link, db: int | None, resp3: bool, name: str) -> None:
         try:
             await self._authenticate(link, resp3)
         except ForeignProtocolError as error:
             raise ForeignProtocolError(error.message, where=link.where, hint=_TLS_HINT) from None
         except LinkError as error:
             raise self._broken_at_once(error) from None
-        if self.name:
-            await link.command("CLIENT", "SETNAME", self.name)
         if db:
             refuse(await link.command("SELECT", db), link.where)
+        if name:
+            await link.command("CLIENT", "SETNAME", name)
 
     def _broken_at_once(self, error: LinkError) -> TransferError:
         """What a connection that ends at the first command means. TLS 1.3 asks for a client's certificate that late.
@@ -156,7 +168,7 @@ class Dialer:
             refuse(await link.command("HELLO", 3), link.where)
         answer = await link.command("PING")
         if isinstance(answer, ErrorReply):
-            if str(answer).startswith(("NOAUTH", "WRONGPASS", "DENIED", _CROWDED)):
+            if str(answer).startswith(("DENIED", _CROWDED)) or classify(str(answer)) is ReplyClass.AUTH:
                 refuse(answer, link.where)
         elif answer != b"PONG":
             raise ForeignProtocolError("what answers PING does not speak RESP", where=link.where)
@@ -172,13 +184,14 @@ def refuse(answer: object, where: str) -> None:
     if not isinstance(answer, ErrorReply):
         return
     text, _, _ = str(answer).partition(", with args beginning with")  # servers echo arguments, secrets too
-    if text.startswith(("NOAUTH", "WRONGPASS", "ERR AUTH", "ERR Client sent AUTH", "ERR invalid password")):
+    kind = classify(text)
+    if kind is ReplyClass.AUTH:
         raise AuthError(f"the server refused us: {text}", where=where)
-    if text.startswith("NOPERM"):
+    if kind in (ReplyClass.DENIED, ReplyClass.DENIED_KEY):
         raise PermissionDeniedError(f"the server refused a command: {text}", where=where)
     if text.startswith(_CROWDED):
-        raise LinkError(f"the server refused a connection: {text}", where=where)
-    raise ServerRefusedError(f"the server refused a command: {text}", where=where)
+        raise LinkError(f"the server refused a connection: {text}", where=where, reply=text)
+    raise ServerRefusedError(f"the server refused a command: {text}", where=where, reply=text)
 
 
 def _without(secret: str, answer: object) -> object:

@@ -126,7 +126,7 @@ MEANINGS: dict[str, Meaning] = {
     "E206": Meaning(
         "A server was out of reach, and there was no progress for the whole of --give-up-after.",
         (
-            "bring the server back and run the same command again: equal keys are skipped",
+            "bring the server back, then transfer resume ID",
             "--give-up-after 30m waits longer",
         ),
     ),
@@ -153,7 +153,7 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "E213": Meaning(
         "Another server process answers at this address than before: a restart or a failover.",
-        ("transfer doctor URL shows who answers", "run the same command again: equal keys are skipped"),
+        ("transfer doctor URL shows who answers", "transfer resume ID, once the right server answers"),
     ),
     "E500": Meaning(
         "This pair of servers cannot do it.", ("transfer doctor SRC DST says what will travel and what will not",)
@@ -182,20 +182,22 @@ MEANINGS: dict[str, Meaning] = {
         "The target throws keys away when it is full, also those that were just copied.",
         ("CONFIG SET maxmemory-policy noeviction at the target", "--allow evicting-target accepts it"),
     ),
-    "E800": Meaning(
-        "A limit that was set has been reached.", ("run the same command again: what is equal already is skipped",)
-    ),
+    "E800": Meaning("A limit that was set has been reached.", ("transfer resume ID goes on where it stopped",)),
     "E801": Meaning(
         "More keys were refused than --max-rejects allows.",
         ("transfer jobs show ID lists them with their causes", "--max-rejects 1% or 100000 allows more"),
     ),
     "E802": Meaning(
         "The time of --max-duration has passed; what was in flight was written.",
-        ("run the same command again: what is equal already is skipped",),
+        ("transfer resume ID goes on where it stopped",),
     ),
     "E803": Meaning(
         "The target has no memory left, and --on-full stop was said.",
-        ("make room or raise maxmemory, then run the same command again", "--on-full wait waits for room"),
+        ("make room or raise maxmemory, then transfer resume ID", "--on-full wait waits for room"),
+    ),
+    "E804": Meaning(
+        "The state directory cannot be written: its disk is full, or fails. What was written is there.",
+        ("make room there, then transfer resume ID", "--state DIR names another place for the next job"),
     ),
     "E1100": Meaning(
         "Another run holds what this one needs.",
@@ -206,8 +208,12 @@ MEANINGS: dict[str, Meaning] = {
         ("read it where it came from and compare sizes", "a damaged job store: move it away, or use --state DIR"),
     ),
     "E1300": Meaning(
-        "Ctrl-C or SIGTERM: what was in flight was written, the job is kept.",
-        ("run the same command again: what is equal already is skipped", "transfer jobs show ID"),
+        "Ctrl-C, SIGTERM or `transfer jobs pause`: what was in flight was written, the job is kept.",
+        ("transfer resume ID goes on where it stopped", "transfer jobs show ID"),
+    ),
+    "E1301": Meaning(
+        "`transfer jobs cancel`: what was in flight was written and stays, the job is never gone on with.",
+        ("transfer jobs show ID tells what was written", "transfer jobs clean ID removes what else it left"),
     ),
 }
 

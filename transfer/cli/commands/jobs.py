@@ -1,4 +1,4 @@
-"""`transfer jobs list`, `show ID`: what the job store remembers; `pace ID`: how fast a run is to go on.
+"""`transfer jobs list`, `show ID`: what the job store remembers; `pace ID`: how fast a run is to go on; and the rest.
 
 JobStore -> Job rows -> lines for people | `data` of a result line
 `pace` -> a row in the store -> the run looks there twice a second -> its pace as it is then, in the same row
@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from cyclopts import App, Parameter
 
+from transfer.cli.commands.jobs_keeping import clean, prune
+from transfer.cli.commands.jobs_orders import cancel, pause
 from transfer.cli.commands.resume import resume
 from transfer.cli.options import Store, Talk
 from transfer.cli.render.json import key_fields, simple_result
@@ -31,7 +33,13 @@ app = App(name="jobs", default_parameter=Parameter(negative=()), help_format="pl
 
 _SHOWN_REJECTS = 1_000
 _ANSWER_S = 3.0
-_STYLES = {"finished": "green", "running": "cyan", "planned": "cyan", "interrupted": "yellow"}
+_STYLES = {"finished": "green", "running": "cyan", "planned": "cyan", "interrupted": "yellow", "cancelled": "yellow"}
+
+
+app.command(pause, name="pause")
+app.command(cancel, name="cancel")
+app.command(prune, name="prune")
+app.command(clean, name="clean")
 
 
 @app.command(name="list")

@@ -60,15 +60,15 @@ def _ready(request: CopyRequest, store: Store, consent: Consent) -> CopyRequest:
     """The stored request with its passwords, and with a full verify where a part was asked for."""
     return msgspec.structs.replace(
         request,
-        source=_with_password(request.source, "source", consent.no_input),
-        target=_with_password(request.target, "target", consent.no_input),
+        source=with_stored_password(request.source, "source", consent.no_input),
+        target=with_stored_password(request.target, "target", consent.no_input),
         state_dir=store.state,
         verify="none" if request.verify == "none" else "full",
         verify_sample=1.0,
     )
 
 
-def _with_password(address: Address, role: str, no_input: bool) -> Address:
+def with_stored_password(address: Address, role: str, no_input: bool) -> Address:
     from transfer.model.endpoint import Secret
     from transfer.report.log import keep_secret
     from transfer.wire.url import with_password

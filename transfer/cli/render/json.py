@@ -2,7 +2,7 @@
 
     plan -> progress | finding | warning | error ... -> result          (error: a rejected key, or why the run failed)
 
-Rule 1: the first line is `plan` with the job, the last one `result`, whatever happens between.
+Rule 1: the first line is `plan` with the job, the last one `result`, whatever happens between; warnings wait for it.
 Rule 2: ASCII only; names that are no UTF-8 are told by `key_b64` alone.
 Rule 3: lines are added to, fields are never taken away.
 """
@@ -72,6 +72,7 @@ def result_fields(report: Report, code: int, error: TransferError | None) -> dic
         "keys_per_s": round(report.keys.read / report.seconds) if report.seconds > 0 else 0,
         "peak_rss_bytes": report.peak_rss_bytes,
         "restarts": report.restarts,
+        "resumed": report.resumed,
         "verified": report.verified,
         "verify": _plain(report.verify) if report.verify else None,
         "dbs": _plain(report.dbs),
@@ -106,6 +107,7 @@ class JsonObserver:
         self._command = ""
         self._plan_hash: str | None = None
         self._headed = False
+        self._early: list[str] = []
         self._report: Report | None = None
 
     def job_started(self, job: str, command: str) -> None:
@@ -136,7 +138,10 @@ class JsonObserver:
         self._say("error", code=reject.code, db=reject.db, **named, message=cause)
 
     def warning(self, text: str) -> None:
-        self._say("warning", message=redacted(text))
+        if self._headed:
+            self._say("warning", message=redacted(text))
+        else:
+            self._early.append(text)
 
     def finished(self, report: Report) -> None:
         self._report = report
@@ -176,6 +181,8 @@ class JsonObserver:
         sides = {"source": {"place": str(self.request.source)}, "target": {"place": str(self.request.target)}}
         known = {"job": self._job, "command": self._command, "label": self.request.label, "plan": self._plan_hash}
         self._out.say(line("plan", **{**known, **sides, **fields, **known}))
+        for text in self._early:
+            self.warning(text)
 
 
 def simple_result(command: str, data: Any, code: int = 0) -> str:

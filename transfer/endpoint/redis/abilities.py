@@ -66,7 +66,7 @@ async def probe_features(link: Link, identity: Identity, *, restores: bool = Tru
     answers = await link.ask(b"".join(questions + attempts), len(questions) + len(attempts))
     for answer in answers:
         if isinstance(answer, ErrorReply) and str(answer).startswith("LOADING"):
-            raise LinkError("LOADING: the server is loading its data", where=link.where)
+            raise LinkError("LOADING: the server is loading its data", where=link.where, reply=str(answer))
     functions, pexpiretime, usage, field_ttl, no_touch, _, hello, tracking, _, strings = answers[: len(questions)]
     dump_version = _footer_version(functions) or _known_dump_version(identity)
     tried = answers[len(questions) :]

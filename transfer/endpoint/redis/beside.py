@@ -81,7 +81,7 @@ def _is_user(line: str, our_name: str, *, dialling: bool) -> bool:
     """
     fields = dict(word.split("=", 1) for word in line.split(" ") if "=" in word)
     name = fields.get("name", "")
-    ours = bool(our_name) and (name == our_name or (dialling and not name and fields.get("age") == "0"))
+    ours = bool(our_name) and (name.startswith(f"{our_name}-") or (dialling and not name and fields.get("age") == "0"))
     idle = fields.get("idle", "0")
     recent = not idle.isdigit() or int(idle) <= _RECENT_S
     return not ours and recent and not set(fields.get("flags", "")) & {"S", "M"}

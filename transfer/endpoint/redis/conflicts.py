@@ -174,12 +174,13 @@ class Conflicts:
             delivery.ours.add(landing.name)
             delivery.fresh.append(landing)
         else:
-            self._conflict(delivery, landing)
+            self.conflict(delivery.db, landing)
 
-    def _conflict(self, delivery: Delivery, landing: Landing) -> None:
-        told = self._policy.listed and self._kept.value_hash(delivery.db, landing.name) is not None
-        self._kept.note(delivery.db, [landing.name], [b""])
+    def conflict(self, db: int, landing: Landing) -> None:
+        """Another value stands under the name of *landing* in *db* of the target, and stays."""
+        told = self._policy.listed and self._kept.value_hash(db, landing.name) is not None
+        self._kept.note(db, [landing.name], [b""])
         self._tally.settle("repeated" if told else "conflicts")
         if self._policy.listed and not told:
-            cause = f"db {delivery.db} of the target holds another value under this name; it stays"
+            cause = f"db {db} of the target holds another value under this name; it stays"
             self._tally.on_reject(Reject(landing.record.db, landing.record.key, CONFLICT_CODE, cause))

@@ -3,7 +3,7 @@
     Keyspace promise of `verify` -> Links (lease, redial after a loss) -> Scanner | MomentReader | read_values
 
 Rule 1: a broken link costs a repetition, never a key; another process at the address is ReplacedError.
-Rule 2: a value too large to be taken is named with its size.
+Rule 2: a value too large to be taken is named with its size; `large` reads it piece by piece, one at a time.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
+
+import anyio
 
 from transfer.endpoint.redis.info import read_info
 from transfer.endpoint.redis.keyfile import key_pages
@@ -26,6 +28,7 @@ from transfer.endpoint.redis.values import ReadValue, read_values
 from transfer.model.endpoint import Population
 from transfer.model.errors import LinkError, OversizedReplyError, PermissionDeniedError
 from transfer.model.ports import UNTHROTTLED, Throttle
+from transfer.model.record import NO_DEADLINE
 from transfer.wire.link import Link
 
 _PAGE_KEYS = 1000
@@ -64,6 +67,7 @@ class LiveKeyspace:
         )
         self._patience = Patience(server.give_up_s, stop_when_full=False, where=server.where, on_warning=on_wait)
         self._sizes: defaultdict[int, PayloadSizes] = defaultdict(PayloadSizes)
+        self._large_turn = anyio.Lock()
 
     def now_ms(self) -> int:
         """The server's clock."""
@@ -112,8 +116,9 @@ class LiveKeyspace:
         return await self._patiently(db, lambda link: _population(link, db))
 
     async def large(self, db: int, key: bytes) -> LargeValue:
-        """What *key* holds: a string is hashed in pieces, of other types the type is told."""
-        return await self._patiently(db, lambda link: read_large(link, key, self.server.features))
+        """A digest of what *key* holds, read piece by piece."""
+        async with self._large_turn:
+            return await self._patiently(db, lambda link: self._read_large(link, key), throttled=False)
 
     async def close(self) -> None:
         """Close every link."""
@@ -128,7 +133,16 @@ class LiveKeyspace:
         except OversizedReplyError as error:
             raise _TooMuchError(error) from error
 
-    async def _patiently(self, db: int, work: Callable[[Link], Awaitable[_T]]) -> _T:
+    async def _read_large(self, link: Link, key: bytes) -> LargeValue:
+        try:
+            return await read_large(link, key, self.server.features, throttle=self._throttle)
+        except OversizedReplyError as error:
+            return LargeValue("unknown", b"", 0, NO_DEADLINE, problem=f"an item is too large: {error.message}")
+        except BaseException:
+            await link.close()  # it may still watch the key
+            raise
+
+    async def _patiently(self, db: int, work: Callable[[Link], Awaitable[_T]], *, throttled: bool = True) -> _T:
         """Do *work* over a link, and again over a new one as long as links break.
 
         Raises:
@@ -136,7 +150,7 @@ class LiveKeyspace:
         """
         while True:
             try:
-                async with self._links.lease(db) as link, self._throttle:
+                async with self._links.lease(db) as link, self._throttle if throttled else UNTHROTTLED:
                     done = await work(link)
             except _TooMuchError as error:
                 raise error.oversized from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from transfer.endpoint.redis.passing import LOADING, replaced_data
-from transfer.model.errors import IncompatibleError, PermissionDeniedError, ReadOnlyTargetError, TransferError
+from transfer.endpoint.redis.passing import replaced_data
+from transfer.model.errors import IncompatibleError, PermissionDeniedError, ReplacedError, TransferError
 from transfer.model.record import NO_DEADLINE, Batch, Record
 from transfer.model.selection import Mapping
 from transfer.model.tally import Tally
@@ -104,13 +104,13 @@ def _expires(landing: Landing) -> bool:
 
 def ends_run(text: str, where: str) -> TransferError | None:
     """The failure that *text*, an error reply to a write, means for the whole run; None if for its key only."""
-    if text.startswith(LOADING):
-        return replaced_data(text, where)
     kind = classify(text)
+    if kind is ReplyClass.LOADING:
+        return replaced_data(text, where)
     if kind is ReplyClass.READ_ONLY:
-        return ReadOnlyTargetError(f"the target became a replica: {text}", where=where)
+        return ReplacedError(f"the target became a replica: {text}", where=where, reply=text)
     if kind is ReplyClass.REDIRECT:
         return IncompatibleError(f"a cluster node that does not serve this slot: {text}", where=where)
-    if kind is ReplyClass.DENIED and (" to run the " in text or text.startswith("NOAUTH")):
+    if kind in (ReplyClass.AUTH, ReplyClass.DENIED):
         return PermissionDeniedError(f"the target refuses to be written: {text}", where=where)
     return None

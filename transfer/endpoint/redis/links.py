@@ -13,7 +13,8 @@ from transfer.wire.link import Link
 class Links:
     """A pool without a size: as many links as there are borrowers at once.
 
-    A link that failed is closed and forgotten. Every new one is asked who answers (Server.redial).
+    A link that failed is closed and forgotten. Every new one is asked who answers (Server.redial). Those of a pool that
+    *writes* say so by their names, and its end is the end of what the server announced.
     """
 
     def __init__(
@@ -22,10 +23,12 @@ class Links:
         *,
         cap_bytes: int = 64 << 20,
         prepare: Callable[[Link], Awaitable[None]] | None = None,
+        writes: bool = False,
     ) -> None:
         self.server = server
         self._cap_bytes = cap_bytes
         self._prepare = prepare
+        self._writes = writes
         self._idle: dict[int, list[Link]] = defaultdict(list)
 
     @asynccontextmanager
@@ -43,7 +46,7 @@ class Links:
                 self._idle[db].append(link)
 
     async def _dial(self, db: int) -> Link:
-        link = await self.server.redial(db, cap_bytes=self._cap_bytes)
+        link = await self.server.redial(db, cap_bytes=self._cap_bytes, writes=self._writes)
         if self._prepare is not None:
             await self._prepare(link)
         return link
@@ -52,3 +55,5 @@ class Links:
         for links in self._idle.values():
             while links:
                 await links.pop().close()
+        if self._writes:
+            await self.server.withdraw()

@@ -22,6 +22,7 @@ from transfer.endpoint.redis.streams import Command, latest_delivery_ms, pending
 from transfer.model.record import NO_DEADLINE
 from transfer.model.value import HashValue, ListValue, SetValue, SortedSetValue, StreamValue, StringValue, Value
 from transfer.wire.link import ErrorReply, Link, Reply
+from transfer.wire.replies import of_all_keys
 
 WRITTEN = "written"
 BUSY = "busy"
@@ -32,8 +33,6 @@ _KEYS_AT_ONCE = 64
 _BYTES_AT_ONCE = 1 << 20
 _ELEMENTS_AT_ONCE = 512
 _TRIES_ALONE = 3
-_OF_ALL = ("OOM", "READONLY", "MISCONF", "LOADING", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "BUSY ", "NOAUTH")
-"""Refusals that hold for every key, so that there is no use in trying them one by one."""
 
 
 class LogicalItem(msgspec.Struct, frozen=True):
@@ -230,7 +229,7 @@ def _aborted(group: list[_Script], answers: list[Reply], outcomes: list[Outcome]
         script.index: next((str(reply) for reply in replies if isinstance(reply, ErrorReply)), "")
         for script, replies in _shares(group, answers[:-1])
     }
-    of_all = cause or next((text for text in errors.values() if text.startswith(_OF_ALL)), "")
+    of_all = cause or next((text for text in errors.values() if of_all_keys(text)), "")
     if not of_all and not any(errors.values()):
         of_all = str(answers[-1])
     for script in group:

@@ -13,9 +13,7 @@ from collections.abc import Iterable
 
 from transfer.model.errors import LinkError, ReplacedError
 from transfer.wire.link import Link
-
-PASSING = ("BUSY ", "MASTERDOWN", "NOMASTERLINK", "TRYAGAIN", "CLUSTERDOWN")
-LOADING = "LOADING"
+from transfer.wire.replies import ReplyClass, classify, waits
 
 
 def replaced_data(text: str, where: str) -> ReplacedError:
@@ -31,9 +29,9 @@ async def refuse_passing(link: Link, texts: Iterable[str]) -> None:
         LinkError: it will answer later; *link* is closed.
     """
     for text in texts:
-        if text.startswith(LOADING):
+        if classify(text) is ReplyClass.LOADING:
             await link.close()
             raise replaced_data(text, link.where)
-        if text.startswith(PASSING):
+        if waits(text):
             await link.close()
             raise LinkError(f"the server cannot answer now: {text}", where=link.where)

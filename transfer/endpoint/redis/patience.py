@@ -9,7 +9,7 @@ import structlog
 
 from transfer.model.errors import GaveUpError, LinkError, TargetFullError
 from transfer.model.ports import WarningListener
-from transfer.wire.replies import ReplyClass, classify
+from transfer.wire.replies import ReplyClass, rule_of
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _QUIET_S = 30.0
@@ -63,12 +63,14 @@ class Patience:
         """
         if self._stop.is_set():
             raise GaveUpError(f"not waited for, since the run is to stop: {refusal}", where=self._where)
-        full = classify(refusal) is ReplyClass.FULL
+        rule = rule_of(refusal)
+        full = rule.kind is ReplyClass.FULL
         if full and self._stop_when_full:
             raise TargetFullError(f"the target has no memory left: {refusal}", where=self._where)
         if self._since is None and anyio.current_time() >= self._quiet_until:
             self._quiet_until = anyio.current_time() + _QUIET_S
-            self._on_warning(f"{self._where} cannot go on, waiting up to {self._give_up_s:g} s: {refusal}")
+            todo = f" ({rule.advice})" if rule.advice else ""
+            self._on_warning(f"{self._where} cannot go on, waiting up to {self._give_up_s:g} s: {refusal}{todo}")
         if self._exhausted():
             failure = TargetFullError if full else GaveUpError
             raise failure(f"no progress for {self._give_up_s:g} s: {refusal}", where=self._where)

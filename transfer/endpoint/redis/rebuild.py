@@ -20,7 +20,7 @@ from transfer.model.ports import HashLedger, Journal, ValuesOf
 from transfer.model.tally import Tally
 from transfer.model.value import ReadValue
 from transfer.wire.link import Link
-from transfer.wire.replies import ReplyClass, classify
+from transfer.wire.replies import waits
 
 REFUSED_CODE = "E204"
 _KEYS_AT_ONCE = 64
@@ -143,7 +143,7 @@ class Rebuild:
     def _place(self, delivery: Delivery, landing: Landing, refusal: str) -> str:
         if failure := ends_run(refusal, self._target.where):
             raise failure
-        if classify(refusal) in (ReplyClass.FULL, ReplyClass.WAIT):
+        if waits(refusal):
             delivery.refused.append((landing, refusal))
             return refusal
         self._reject(landing, refusal)

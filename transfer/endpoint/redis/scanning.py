@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from transfer.endpoint.redis.links import Links
-from transfer.endpoint.redis.passing import LOADING, replaced_data
+from transfer.endpoint.redis.passing import replaced_data
 from transfer.endpoint.redis.patience import Patience
 from transfer.model.errors import LinkError, PermissionDeniedError, ServerRefusedError
 from transfer.model.ports import UNTHROTTLED, Throttle
 from transfer.wire.link import ErrorReply
-from transfer.wire.replies import ReplyClass, classify
+from transfer.wire.replies import ReplyClass, classify, waits
 
 _PAGE_BYTES = 1 << 20
 """Names of one page, roughly: they lie in the server's output buffer until read."""
@@ -27,6 +27,7 @@ _LEAST_COUNT = 10
 _NAMES_PER_S = 300_000
 """As many as a source gives, and more than an engine moves."""
 _MOST_PARTS = 16
+_FORBIDDEN = (ReplyClass.AUTH, ReplyClass.DENIED, ReplyClass.DENIED_KEY)
 _PAGES_PER_PART = 16
 
 
@@ -154,11 +155,11 @@ class Scanner:
             await self._refused(str(answer))
 
     async def _refused(self, text: str) -> None:
-        if text.startswith(LOADING):
-            raise replaced_data(text, self._links.server.where)
         kind = classify(text)
-        if kind is not ReplyClass.WAIT:
-            failure = PermissionDeniedError if kind is ReplyClass.DENIED else ServerRefusedError
+        if kind is ReplyClass.LOADING:
+            raise replaced_data(text, self._links.server.where)
+        if not waits(text):
+            failure = PermissionDeniedError if kind in _FORBIDDEN else ServerRefusedError
             raise failure(f"the server refused SCAN: {text}", where=self._links.server.where)
         await self._patience.held(text)
 

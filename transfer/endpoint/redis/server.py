@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import anyio
 
 from transfer.endpoint.redis import probe
-from transfer.endpoint.redis.passing import LOADING, PASSING
 from transfer.model.endpoint import Address, Features, Identity
-from transfer.model.errors import GaveUpError, LinkError, ReplacedError, TransferError
+from transfer.model.errors import GaveUpError, LinkError, ReadOnlyTargetError, ReplacedError, TransferError
 from transfer.wire.dial import Dialer
 from transfer.wire.link import Link
+from transfer.wire.replies import passes, tells
 
 _T = TypeVar("_T")
-_WAITS = (LOADING, *PASSING, "max number of clients")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 
 
@@ -32,7 +31,7 @@ class Server:
     Attributes:
         identity, features: as found when it was opened (or adopted anew after a replacement).
         give_up_s: how long `redial` keeps trying.
-        on_wait: called with a sentence whenever a redial has to wait, for people to read.
+        on_wait: called with a sentence, for people to read, once per wait that somebody may have to end.
     """
 
     def __init__(self, dialer: Dialer, give_up_s: float = 300.0) -> None:
@@ -40,10 +39,12 @@ class Server:
         self.give_up_s = give_up_s
         self.identity: Identity
         self.features: Features
+        self.on_wait: Callable[[str], None] = lambda text: None
         self.redials = 0
         self._offset_ms = 0
         self.round_trip_s = 0.0
         self._probes_restore = True
+        self._announced: list[Link] = []
         self._clock = time.time() - time.monotonic()
 
     @property
@@ -65,15 +66,27 @@ class Server:
         give_up_s: float = 300.0,
         probes_restore: bool = True,
     ) -> Server:
-        """Dial once and learn who answers; no retries, so that a wrong address fails at once.
+        """Dial and learn who answers. A wrong address fails at once; "not now" is waited for up to *connect_timeout*.
 
         Raises:
             UnreachableError, AuthError, TlsError, ForeignProtocolError, PermissionDeniedError.
         """
         server = cls(Dialer(address, name=name, connect_timeout=connect_timeout, timeout=timeout), give_up_s)
         server._probes_restore = probes_restore
-        await server.adopt()
+        await server._adopt_answering(anyio.current_time() + connect_timeout)
         return server
+
+    async def _adopt_answering(self, deadline: float) -> None:
+        """`adopt`, again and again while a server answers that it cannot now, up to *deadline*."""
+        pause = _FIRST_PAUSE_S
+        while True:
+            try:
+                return await self.adopt()
+            except TransferError as error:
+                if "reply" not in error.facts or not passes(error) or anyio.current_time() + pause > deadline:
+                    raise
+            await anyio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     async def adopt(self) -> None:
         """Take whoever answers now as the server that is meant."""
@@ -112,22 +125,37 @@ class Server:
         finally:
             await link.close()
 
-    async def redial(self, db: int, *, cap_bytes: int = 64 << 20) -> Link:
+    async def redial(self, db: int, *, cap_bytes: int = 64 << 20, writes: bool = False) -> Link:
         """A new link after a loss, to the same process as before.
 
         Raises:
             ReplacedError: another process answers; nothing was sent to it but questions.
             GaveUpError: nobody answered for `give_up_s` seconds.
         """
-        return await self._patiently(lambda: self._dial_known(db, cap_bytes))
+        return await self._patiently(lambda: self._dial_known(db, cap_bytes, writes))
 
-    async def adopt_when_up(self) -> None:
-        """Like `adopt`, waiting while nobody answers or the server loads its data.
+    async def announce(self, dbs: Iterable[int]) -> None:
+        """Hold one link in each of *dbs* whose name says that we write there, until `withdraw`.
 
         Raises:
             GaveUpError: nobody answered for `give_up_s` seconds.
         """
-        await self._patiently(self._adopt_loaded)
+        for db in dbs:
+            self._announced.append(await self.redial(db, writes=True))
+
+    async def withdraw(self) -> None:
+        """Close what `announce` holds."""
+        while self._announced:
+            await self._announced.pop().close()
+
+    async def adopt_when_up(self, *, writable: bool = False) -> None:
+        """Like `adopt`, waiting while nobody answers or the server loads its data; *writable*: or is a replica.
+
+        Raises:
+            GaveUpError: nobody answered for `give_up_s` seconds.
+            ReadOnlyTargetError: only a replica did.
+        """
+        await self._patiently(lambda: self._adopt_loaded(writable))
 
     async def asked(self, question: Callable[[Link], Awaitable[_T]], db: int = 0) -> _T:
         """The answer to *question* from whoever answers, asked again where a link breaks.
@@ -142,33 +170,41 @@ class Server:
 
         return await self._patiently(ask)
 
-    async def _adopt_loaded(self) -> None:
+    async def _adopt_loaded(self, writable: bool) -> None:
         async with self.link(db=0) as link:
-            if await probe.is_loading(link) or (await probe.identify(link)).syncing:
+            found = await probe.identify(link)
+            if await probe.is_loading(link) or found.syncing:
                 raise LinkError("LOADING: the server is loading its data", where=self.where)
+            if writable and found.role != "master":
+                said = f"a replica answers at the target now ({found.name})"
+                raise ReadOnlyTargetError(said, where=self.where, reply="READONLY")
         await self.adopt()
 
     async def _patiently(self, work: Callable[[], Awaitable[_T]]) -> _T:
         """*work*, again and again with growing pauses while it fails in a way that may pass."""
         self.redials += 1
         deadline = anyio.current_time() + self.give_up_s
-        pause = _FIRST_PAUSE_S
+        pause, told = _FIRST_PAUSE_S, ""
         while True:
             try:
                 return await work()
             except TransferError as error:
-                waits = error.retryable or any(text in error.message for text in _WAITS)
-                if isinstance(error, ReplacedError) or not waits:
+                if not passes(error):
                     raise
                 if anyio.current_time() + pause > deadline:
+                    if isinstance(error, ReadOnlyTargetError):
+                        raise
                     raise GaveUpError(
                         f"no connection for {self.give_up_s:g} s: {error.message}", where=self.where
                     ) from error
+                if (said := tells(error)) and not told:
+                    self.on_wait(f"{self.where} cannot go on, waiting up to {self.give_up_s:g} s: {said}")
+                    told = said
             await anyio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
-    async def _dial_known(self, db: int, cap_bytes: int) -> Link:
-        link = await self.dialer.dial(db=db, cap_bytes=cap_bytes)
+    async def _dial_known(self, db: int, cap_bytes: int, writes: bool) -> Link:
+        link = await self.dialer.dial(db=db, cap_bytes=cap_bytes, writes=writes)
         try:
             found = await probe.identify(link)
             if found.syncing or await probe.is_loading(link):

@@ -27,7 +27,7 @@ from transfer.model.ports import HashLedger, Journal
 from transfer.model.record import NO_DEADLINE, Batch
 from transfer.model.tally import Tally
 from transfer.wire.link import ErrorReply, Link, Reply
-from transfer.wire.replies import ReplyClass, classify
+from transfer.wire.replies import ReplyClass, classify, waits
 
 _ANSWERED = point("sink.answered", "the target has answered that a batch is written; nothing is noted of that")
 _MOST_ROUNDS = 200
@@ -58,7 +58,7 @@ class RedisSink:
     ) -> None:
         self._source = source
         self._target = target
-        self._links = Links(target, cap_bytes=cap_bytes)
+        self._links = Links(target, cap_bytes=cap_bytes, writes=True)
         self._approach = approach
         self._policy = policy
         self._conflicts = conflicts
@@ -223,7 +223,7 @@ class RedisSink:
             delivery.busy.append(landing)
         elif kind is ReplyClass.PAYLOAD and self._writing != "raw":
             delivery.refused.append((landing, refusal))
-        elif kind in (ReplyClass.FULL, ReplyClass.WAIT):
+        elif waits(refusal):
             delivery.fresh.append(landing)
             return refusal
         else:

@@ -20,6 +20,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from transfer.codec import resp
 from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.big.mover import TOO_LARGE_CODE
 from transfer.endpoint.redis.keyfile import key_pages
 from transfer.endpoint.redis.links import Links
 from transfer.endpoint.redis.passing import refuse_passing
@@ -33,7 +34,7 @@ from transfer.endpoint.redis.underway import Underway
 from transfer.model.errors import LinkError, PermissionDeniedError
 from transfer.model.ports import UNTHROTTLED, Budget, ReadListener, Spans, Throttle
 from transfer.model.record import DONE, Batch, Span
-from transfer.model.selection import Selection
+from transfer.model.selection import Selection, is_temporary
 from transfer.model.tally import Tally
 from transfer.model.units import show_bytes
 from transfer.wire.link import ErrorReply, Link
@@ -41,8 +42,9 @@ from transfer.wire.link import ErrorReply, Link
 Emit = Callable[[Batch], Awaitable[None]]
 _Named = tuple[Span, list[bytes]]
 """Names as they came from a page."""
+MoveLarge = Callable[[int, bytes], Awaitable[None]]
+"""Copies one large key of a database, counts it, and returns when it is acknowledged (or the run is to stop)."""
 
-TOO_LARGE_CODE = "E303"
 UNREADABLE_CODE = "E302"
 _OVERHEAD = 3
 """A payload stands in the reader's buffer, as bytes, and in the writer's buffer for a moment."""
@@ -51,7 +53,8 @@ _OVERHEAD = 3
 class SourceOptions(msgspec.Struct, frozen=True):
     """How to read: `dbs` in this order, `readers` at once, `page_keys` names a page.
 
-    `limit_bytes`: values estimated larger are rejected by name. `keys_from`: a file of names instead of SCAN.
+    `limit_bytes`: values estimated larger are not read here, but named to `move_large`. `keys_from`: a file of names
+    instead of SCAN.
     `strings`: strings may come as themselves, in batches of their own. `use`: idletime | freq, read with each key.
     """
 
@@ -72,6 +75,9 @@ class RedisSource:
         stop: when set, nothing further is asked for: what was read is still emitted.
         throttle: how much may be asked for at once.
 
+        move_large: copies what is too large for a batch; without it such keys are rejected by name.
+
+    `temporaries` counts names under which a copy into this server built large values: they are left out.
     `acknowledged` is to be told of every batch that was written.
     """
 
@@ -88,9 +94,11 @@ class RedisSource:
         throttle: Throttle = UNTHROTTLED,
         on_read: ReadListener = lambda names, moment: None,
         frontier: Spans,
+        move_large: MoveLarge | None = None,
     ) -> None:
         self._frontier = frontier
         self._server = server
+        self._move_large = move_large
         self._selection = selection
         self._options = options
         self._budget = budget
@@ -110,6 +118,7 @@ class RedisSource:
         self._scanners: list[Scanner] = []
         self._done: set[int] = set()
         self._underway = Underway()
+        self.temporaries = 0
 
     async def read(self, emit: Emit, after: Mapping[str, str]) -> None:
         """As `Source.read`."""
@@ -187,6 +196,8 @@ class RedisSource:
                 if self._stop.is_set():
                     continue
                 selected = self._selection.names(given)
+                if len(selected) < len(given):
+                    self.temporaries += sum(map(is_temporary, given))
                 names = self._underway.enter(db, selected)
                 if len(names) < len(selected) and not self._asks_types:
                     self._tally.settle("repeated", len(selected) - len(names))
@@ -214,6 +225,8 @@ class RedisSource:
                         others += no_strings
                         names = names[len(portion) :]
                         await emit(batch)
+                        if not strings:
+                            await self._move_all_large(reader, db, portion, span)
                         if self._stop.is_set():
                             return
                     names, strings = others, False
@@ -283,14 +296,27 @@ class RedisSource:
         batch.size_bytes = (read_bytes + sum(map(len, batch.keys))) * (_OVERHEAD if len(portion) == 1 else 1)
         return batch, others
 
+    async def _move_all_large(self, reader: MomentReader, db: int, portion: list[bytes], span: Span) -> None:
+        """Copy those of *portion* that were found too large for a batch; nothing of the budget is held meanwhile."""
+        known = reader.sizes.too_large
+        if not known or self._move_large is None:
+            return
+        for key in [key for key in portion if key in known]:
+            if not self._stop.is_set():
+                known.pop(key, None)  # the next reading finds out anew
+                await self._move_large(db, key)
+            if not self._stop.is_set():
+                self._leave(db, span, [key])
+
     def _account(self, db: int, span: Span, absent: set[bytes], moment: Moment) -> None:
         """*absent* names were refused, too large, or gone."""
+        large = absent & moment.too_large.keys() if self._move_large is not None else set()
         unread = absent & (moment.refused.keys() | moment.too_large.keys())
-        for key in unread:
+        for key in unread - large:
             self._reject(db, key, moment)
         if gone := len(absent) - len(unread):
             self._tally.settle("gone", gone)
-        self._leave(db, span, list(absent))
+        self._leave(db, span, list(absent - large))
 
     def _drop_short_lived(self, batch: Batch) -> None:
         """Leave out the keys that expire too soon (--min-ttl)."""
@@ -308,7 +334,7 @@ class RedisSource:
             self._tally.reject(db, key, UNREADABLE_CODE, f"the source refused to give it: {moment.refused[key]}")
             return
         size, limit = moment.too_large[key], self._options.limit_bytes
-        cause = f"takes {show_bytes(size)} or more at the source, above {show_bytes(limit)}, a quarter of --max-memory"
+        cause = f"takes {show_bytes(size)} or more at the source, above {show_bytes(limit)}"
         self._tally.reject(db, key, TOO_LARGE_CODE, cause)
 
     def share_done(self, keys: Mapping[int, int]) -> float:

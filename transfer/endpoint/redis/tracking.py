@@ -8,7 +8,8 @@ leaves the value as it was counts too; nothing is told of what happened while th
 
 Rule 1: never silent: a gap, too many names, or no right to track make `reliable` False for the rest of a session.
         A later session begins anew: whoever opens it reads everything again.
-Rule 2: a write is known at the latest when `catch_up`, called after it was answered, returns.
+Rule 2: a link that is silent for longer than its time limit is lost; a PING every half of it asks for a sign of life.
+Rule 3: a write is known at the latest when `catch_up`, called after it was answered, returns.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from transfer.wire.link import ErrorReply, Link, Reply
 
 MOST_NAMES = 500_000
 """About 70 MB of hashes and times."""
-_PONG_S = 10.0
+_BEATS = 2
+"""Signs of life asked for per time limit of the link: one that went silent is noticed within 1.5 of them."""
 _NEVER = -math.inf
 
 
@@ -70,6 +72,7 @@ class WriteTracker:
                 return
             async with anyio.create_task_group() as group:
                 group.start_soon(self._listen, self._link)
+                group.start_soon(self._beat, self._link)
                 yield self
                 await self.catch_up()
                 group.cancel_scope.cancel()
@@ -98,7 +101,7 @@ class WriteTracker:
         if self._link is None or self.lost or not self.available:
             return
         try:
-            with anyio.fail_after(_PONG_S):
+            with anyio.fail_after(self._link.timeout):
                 async with self._sending:
                     await self._link.send(_PING)
                     self._pings += 1
@@ -107,6 +110,7 @@ class WriteTracker:
                     await self._ponged.wait()
         except (TransferError, TimeoutError):
             self.lost = True
+            await self._link.close()  # a PONG that comes too late must not be taken for another's
 
     async def _start(self, server: Server) -> None:
         self._forget()
@@ -136,6 +140,12 @@ class WriteTracker:
         except TransferError:
             self.lost = True
             self._signal()
+
+    async def _beat(self, link: Link) -> None:
+        """Notice a peer that went silent: pushes are waited for without limit, since none may come for long."""
+        while not self.lost:
+            await anyio.sleep(link.timeout / _BEATS)
+            await self.catch_up()
 
     def _take(self, message: Reply) -> None:
         if isinstance(message, list):

@@ -1,0 +1,251 @@
+"""A copy is killed, anything happens meanwhile, and `transfer resume` ends it: nothing lost, nothing done twice."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import oracle
+from tests.cli.running import Said, transfer
+from tests.job.filling import commands, fill, size, until
+from tests.job.test_copy_stops import copying
+from tests.servers import running
+from transfer.endpoint.redis.throwaway import ThrowawayServer
+from transfer.job.store import FILE_NAME
+from transfer.job.trail import Trail
+from transfer.model.crash import POINTS
+
+KEYS = 6000
+BATCH = 500
+PASSED = (
+    *("store.begun", "store.planned", "store.state", "store.finished"),
+    *("trail.restarted", "trail.sent", "sink.answered", "trail.flushed"),
+)
+
+
+def copy(source: ThrowawayServer, target: ThrowawayServer, state: Path, *more: str, crash: str = "") -> Said:
+    """A copy in small batches, killed at the point *crash* (`name:n`)."""
+    words = ("copy", source.url, target.url, "--json", "--pace", "max", "--batch", str(BATCH), *more)
+    return transfer(*words, "--state", str(state), TRANSFER_CRASH_AT=crash)
+
+
+def resume(state: Path, *words: str, crash: str = "") -> Said:
+    return transfer("resume", *words, "--json", "--state", str(state), TRANSFER_CRASH_AT=crash)
+
+
+def counts(said: Said) -> dict[str, int]:
+    """Fates that keys had, but for those that were on their way and were read again."""
+    keys = said.result["keys"]
+    assert keys["repeated"] <= 6 * BATCH
+    return {fate: count for fate, count in keys.items() if count and fate not in ("read", "repeated")}
+
+
+def left_behind(state: Path) -> list[Path]:
+    """What jobs keep beside the store."""
+    return list(state.glob("2*"))
+
+
+@pytest.mark.parametrize("point", PASSED)
+async def test_a_copy_killed_anywhere_is_gone_on_with(point: str, tmp_path: Path) -> None:
+    """At every point that a plain copy passes: what arrives is what left, every key counted once as written."""
+    assert point in POINTS
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        killed = copy(source, target, tmp_path, crash=f"{point}:{3 if point in ('trail.sent', 'trail.flushed') else 1}")
+        assert killed.exit == -9
+
+        said = resume(tmp_path)
+
+        if point == "store.finished":
+            assert (said.exit, said.result["error"]["code"]) == (2, "E101")
+        else:
+            assert (said.exit, said.result["verified"]) == (0, True), said
+            assert counts(said) == {"written": KEYS}
+            assert left_behind(tmp_path) == []
+        oracle.assert_same(source.address, target.address)
+
+
+async def test_a_resumed_copy_sends_only_what_was_not_acknowledged(tmp_path: Path) -> None:
+    """At most what was in flight is sent again."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        copy(source, target, tmp_path, crash="trail.flushed:10")
+        before = commands(target.address, "restore")
+
+        said = resume(tmp_path)
+
+        assert counts(said)["written"] == KEYS
+        assert before + commands(target.address, "restore") - before <= KEYS + 5 * BATCH
+        assert "going on after" in said.of("warning")[0]["message"]
+
+
+async def test_a_kill_during_the_resume_is_gone_on_with(tmp_path: Path) -> None:
+    """Three processes die one after the other."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        copy(source, target, tmp_path, crash="trail.sent:2")
+        for point in ("sink.answered:2", "store.reopened", "trail.sent:1"):
+            assert resume(tmp_path, crash=point).exit == -9
+
+        said = resume(tmp_path)
+
+        assert (said.exit, counts(said)) == (0, {"written": KEYS})
+        assert said.result["resumed"] == 4
+        oracle.assert_same(source.address, target.address)
+
+
+async def test_the_same_pair_is_not_copied_beside_an_unfinished_job(tmp_path: Path) -> None:
+    """Exit 2 with both commands; --fresh begins anew, and the old job cannot be resumed any more."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        copy(source, target, tmp_path, crash="trail.flushed:4")
+        refused = copy(source, target, tmp_path)
+        assert refused.exit == 2
+        assert "transfer resume 2" in refused.result["error"]["hint"]
+        assert "--fresh" in refused.result["error"]["hint"]
+
+        said = copy(source, target, tmp_path, "--fresh", "--on-conflict", "skip")
+
+        assert said.exit == 0
+        assert counts(said)["already"] >= 4 * BATCH
+        assert resume(tmp_path).result["error"]["code"] == "E101"
+
+
+async def test_a_job_at_work_is_not_taken_over(tmp_path: Path) -> None:
+    """Exit 11 for a second copy of the pair, and for resume, while the process lives."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        async with copying(source, target, tmp_path, "--rate", "300/s", "--batch", "100") as run:
+            await until(lambda: size(target.address) > 100)
+            job = json.loads(transfer("jobs", "list", "--json", "--state", str(tmp_path)).out)["data"][0]["job"]
+            for said in (
+                copy(source, target, tmp_path),
+                copy(source, target, tmp_path, "--fresh"),
+                resume(tmp_path, job),
+            ):
+                assert (said.exit, said.result["error"]["code"]) == (11, "E1100"), said
+            run.tell(signal.SIGINT)
+            assert await run.end() == 130
+
+
+async def test_changes_at_the_source_in_between_are_no_findings(tmp_path: Path) -> None:
+    """What was acknowledged and written since is listed as changed; what was not copied yet comes as it is now."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        copy(source, target, tmp_path, crash="trail.flushed:6")
+        acknowledged = [key for key in oracle.contents(target.address) if key.startswith(b"k")]
+        with oracle.client(source.address) as server:
+            for key in acknowledged[:50]:
+                server.set(key, b"another")
+            server.delete(*acknowledged[50:60])
+
+        said = resume(tmp_path)
+
+        assert said.exit == 7, said
+        assert said.result["verify"]["changed"] > 0
+        assert said.result["verify"]["missing"] + said.result["verify"]["value"] + said.result["verify"]["extra"] == 0
+
+
+async def test_a_key_that_was_on_its_way_is_known_as_this_jobs(tmp_path: Path) -> None:
+    """It had arrived without an answer and changed at the source since: it is written over, no conflict."""
+    async with running() as source, running() as target:
+        with oracle.client(source.address) as server:
+            for number in range(KEYS):
+                server.rpush(b"list%d" % number, b"a", b"%d" % number)
+        copy(source, target, tmp_path, crash="sink.answered:3")
+        with oracle.client(source.address) as server:
+            for key in oracle.contents(target.address):
+                server.rpush(key, b"later")
+
+        said = resume(tmp_path)
+
+        assert said.exit in (0, 7), said
+        assert said.result["keys"]["conflicts"] == 0
+
+
+async def test_foreign_keys_stay_and_are_named_as_before(tmp_path: Path) -> None:
+    """A conflict met before the kill is told once, and the key keeps its value."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        with oracle.client(target.address) as server:
+            server.flushall()
+            for number in range(0, KEYS, 100):
+                server.set(b"k%d" % number, b"theirs")
+        copy(source, target, tmp_path, "--allow", "nonempty-target", crash="trail.flushed:9")
+
+        said = resume(tmp_path)
+
+        assert said.exit == 3, said
+        assert counts(said) == {"written": KEYS - 60, "conflicts": 60}
+        shown = json.loads(transfer("jobs", "show", said.result["job"], "--json", "--state", str(tmp_path)).out)
+        assert len({item["key_b64"] for item in shown["data"]["rejects"]}) == len(shown["data"]["rejects"]) == 60
+
+
+async def test_an_emptied_target_is_refused(tmp_path: Path) -> None:
+    """None of the acknowledged keys is there: another server, or its data is gone. Nothing is written."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        copy(source, target, tmp_path, crash="trail.flushed:8")
+        with oracle.client(target.address) as server:
+            server.flushall()
+
+        said = resume(tmp_path)
+
+        assert (said.exit, said.result["error"]["code"]) == (4, "E213"), said
+        assert "--fresh" in said.result["error"]["hint"]
+        assert size(target.address) == 0
+
+
+async def test_a_trail_that_is_damaged_costs_time_only(tmp_path: Path) -> None:
+    """Everything is read again; what is equal is skipped."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        copy(source, target, tmp_path, crash="trail.flushed:8")
+        for path in left_behind(tmp_path):
+            path.write_bytes(b"\0" * path.stat().st_size)
+
+        said = resume(tmp_path, "--allow", "nonempty-target")
+
+        assert (said.exit, said.result["verified"]) == (0, True), said
+        assert counts(said)["already"] >= 8 * BATCH
+        oracle.assert_same(source.address, target.address)
+
+
+async def test_passwords_are_not_kept(tmp_path: Path) -> None:
+    """They are asked for again by the environment; nothing in the state directory holds them."""
+    async with running("redis-7.0") as source, running() as target:
+        fill(source.address, KEYS)
+        with oracle.client(source.address) as server:
+            server.config_set("requirepass", "tr0ub4dor")
+        url = source.url.replace("redis://", "redis://:tr0ub4dor@")
+        words = ("copy", url, target.url, "--batch", "500", "--state", str(tmp_path))
+        transfer(*words, TRANSFER_CRASH_AT="trail.flushed:3")
+        assert not any(b"tr0ub4dor" in path.read_bytes() for path in [*left_behind(tmp_path), tmp_path / FILE_NAME])
+
+        refused = resume(tmp_path)
+        assert (refused.exit, refused.result["error"]["code"]) == (2, "E101")
+        assert "TRANSFER_SOURCE_PASSWORD" in refused.result["error"]["hint"]
+        words = ("resume", "--json", "--state", str(tmp_path))
+        said = transfer(*words, TRANSFER_SOURCE_PASSWORD="tr0ub4dor")  # noqa: S106 - of a throw-away server
+
+        assert (said.exit, said.result["verified"]) == (0, True), said
+
+
+def test_what_was_not_flushed_is_sent_and_not_written(tmp_path: Path) -> None:
+    """Records become `written` with the transaction of their positions, not before."""
+    trail = Trail.open(tmp_path / "j.trail")
+    number = trail.sent(b"h" * 8, b"v" * 8)
+    trail.landed(number)
+    trail.moved("db0/0.0", "17")
+
+    other = Trail.open(tmp_path / "j.trail")
+    assert ([kind for kind, _, _ in other.records()], other.positions()) == (["sent"], {})
+    trail.flush()
+
+    assert ([kind for kind, _, _ in other.records()], other.positions()) == (["written"], {"db0/0.0": "17"})
+    rights: Any = (tmp_path / "j.trail").stat().st_mode & 0o777
+    assert rights == 0o600

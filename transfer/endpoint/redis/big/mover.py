@@ -1,0 +1,437 @@
+"""Large keys on their way: which way each takes, how often it is tried, and what became of it.
+
+    key -> name taken at the target?  -> digests of both sides -> already | repeated | conflict
+        -> small enough for one DUMP  -> pass_through (cut through, atomic)   --- payload refused, too long ---.
+        -> larger                     -> Chunks (WATCH, pieces, temporary key) <------------------------------'
+
+Rule 1: a key is counted once, when its fate is known; after a lost answer the target is looked at first.
+Rule 2: a key that changes while it is read in pieces is read again, three times; then it is rejected by name.
+Rule 3: what is held of one key does not depend on its size. `_AT_ONCE` keys are on their way at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from itertools import count
+
+import anyio
+import msgspec
+import xxhash
+
+from transfer.codec import resp
+from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.big.chunks import BuildError, Built, Chunks, Fate, LostPartsError
+from transfer.endpoint.redis.big.pieces import PIECE_BYTES, READABLE, PieceReader, UnreadableError
+from transfer.endpoint.redis.big.temporary import temporary_name
+from transfer.endpoint.redis.big.through import Passed, is_error, pass_through
+from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
+from transfer.endpoint.redis.folding import Folding
+from transfer.endpoint.redis.landing import Approach, Landing, ends_run
+from transfer.endpoint.redis.landmarks import Landmarks
+from transfer.endpoint.redis.large import LargeValue, read_large
+from transfer.endpoint.redis.links import Links
+from transfer.endpoint.redis.passing import refuse_passing
+from transfer.endpoint.redis.patience import Patience
+from transfer.endpoint.redis.reading import prepare
+from transfer.endpoint.redis.server import Server
+from transfer.model.errors import GaveUpError, LinkError, OversizedReplyError
+from transfer.model.ports import UNTHROTTLED, Budget, KeyLedger, ReadListener, Throttle
+from transfer.model.record import NO_DEADLINE, Record
+from transfer.model.selection import Selection
+from transfer.model.tally import Tally
+from transfer.model.units import show_bytes
+from transfer.wire.link import ErrorReply, Link
+from transfer.wire.replies import ReplyClass, classify
+
+TOO_LARGE_CODE, UNREADABLE_CODE, REFUSED_CODE = "E303", "E302", "E204"
+_AT_ONCE = 2
+_HELD_BYTES = 8 << 20
+"""What one large key on its way takes of the memory budget: a piece as bytes, as items, as commands."""
+_MOST_CHANGES, _MOST_BREAKS, _MOST_ROUNDS = 3, 20, 20
+_DEFAULT_BULK_BYTES = 512 << 20
+"""proto-max-bulk-len where the target does not tell."""
+_DUMP_COPIES = 2
+"""A payload stands twice in the source's memory for a moment: as it is made, and as a reply."""
+
+
+class BigOptions(msgspec.Struct, frozen=True):
+    """`above_bytes` of MEMORY USAGE a key goes in pieces; below, through one DUMP. `job` is part of temporary names."""
+
+    above_bytes: int = 16 << 20
+    piece_bytes: int = PIECE_BYTES
+    cap_bytes: int = 32 << 20
+    job: str = "none"
+    writing: str = "auto"
+    use: str = ""
+
+
+class StoppedError(Exception):
+    """The run is to stop: what was begun is dropped, and not counted."""
+
+
+class _Move(msgspec.Struct):
+    """One key on its way; `lost` says that an answer of the target was lost, `stale` names temporary keys to remove."""
+
+    db: int
+    key: bytes
+    landing: Landing
+    to_db: int
+    kind: str = ""
+    size_bytes: int = 0
+    lost: bool = False
+    sent: bool = False
+    in_pieces: bool = False
+    only_whole: bool = False
+    changes: int = 0
+    breaks: int = 0
+    rounds: int = 0
+    stale: list[bytes] = msgspec.field(default_factory=list)
+
+
+class BigKeys:
+    """Copies large keys one by one; `move` keeps the promise of `source.MoveLarge`.
+
+    *announce* is told of every temporary key, by database and name, before it is made.
+    """
+
+    def __init__(
+        self,
+        source: Server,
+        target: Server,
+        options: BigOptions,
+        *,
+        approach: Approach,
+        policy: ConflictPolicy,
+        conflicts: Conflicts,
+        folding: Folding | None,
+        selection: Selection,
+        written: KeyLedger,
+        found_equal: KeyLedger,
+        tally: Tally,
+        budget: Budget,
+        landmarks: Landmarks,
+        patience: tuple[Patience, Patience],
+        paced: Callable[[int], Awaitable[None]],
+        stop: anyio.Event,
+        throttle: Throttle = UNTHROTTLED,
+        on_read: ReadListener = lambda names, moment: None,
+        announce: Callable[[int, bytes], None] = lambda db, name: None,
+    ) -> None:
+        self._announce = announce
+        self._source, self._target, self._options = source, target, options
+        self._approach, self._policy, self._conflicts, self._folding = approach, policy, conflicts, folding
+        self._selection, self._written, self._found_equal, self._tally = selection, written, found_equal, tally
+        self._budget, self._landmarks, self._throttle, self._on_read = budget, landmarks, throttle, on_read
+        self._patience = patience
+        self._paced, self._stop = paced, stop
+        self._from = Links(source, cap_bytes=options.cap_bytes, prepare=lambda link: prepare(link, source.features))
+        self._to = Links(target, cap_bytes=options.cap_bytes)
+        self._turns = anyio.CapacityLimiter(_AT_ONCE)
+        self._numbers = count(1)
+        self._bulk_bytes = 0
+
+    async def move(self, db: int, key: bytes) -> None:
+        """Copy *key* of *db* and count it; returns uncounted when the run is to stop.
+
+        Raises:
+            ReplacedError, GaveUpError, ...: as `Sink.write`.
+        """
+        held = min(_HELD_BYTES, self._budget.total_bytes)
+        async with self._turns:
+            await self._budget.acquire(held)
+            try:
+                await self._move(db, key)
+            except StoppedError:
+                pass
+            finally:
+                self._budget.release(held)
+
+    async def _move(self, db: int, key: bytes) -> None:
+        to_db = self._approach.mapping.dbs[db]
+        landing = Landing(Record(db, key, b"", NO_DEADLINE), self._approach.mapping.name(key), NO_DEADLINE)
+        if self._folding is not None and not self._folding.claim(to_db, [landing]):
+            return
+        move = _Move(db, key, landing, to_db, in_pieces=self._options.writing == "logical")
+        while not await self._advance(move):
+            move.rounds += 1
+            if move.rounds > _MOST_ROUNDS:
+                self._reject(move, REFUSED_CODE, "this name kept coming and going at the target")
+                return
+
+    async def _advance(self, move: _Move) -> bool:
+        """One attempt; whether the key's fate is known."""
+        self._check_stop()
+        try:
+            async with self._from.lease(move.db) as source, self._to.lease(move.to_db) as target:
+                done = await self._attempt(move, source, target)
+                await self._clean(move, target)
+        except OversizedReplyError as error:
+            if move.in_pieces and not move.only_whole and self._options.writing != "logical":
+                move.in_pieces, move.only_whole = False, True
+                return False
+            self._reject(move, TOO_LARGE_CODE, f"one of its items is too large to be taken: {error.message}")
+            return True
+        except LinkError as error:
+            if not error.retryable:
+                raise
+            move.lost = move.lost or move.sent
+            await self._broke(move, error)
+            return False
+        for patience in self._patience:
+            patience.progressed()
+        return done
+
+    async def _broke(self, move: _Move, error: LinkError) -> None:
+        """A link broke in the middle: wait a moment. What breaks each time is done in pieces."""
+        move.breaks += 1
+        at_source = error.where == self._source.where
+        await self._patience[0 if at_source else 1].broken(error)
+        if move.breaks % 3 == 0 and not move.only_whole and self._options.writing != "raw":
+            move.in_pieces = True
+        if move.breaks > _MOST_BREAKS:
+            text = f"the connection broke {move.breaks} times while one key was copied: {error.message}"
+            raise GaveUpError(text, where=error.where)
+
+    async def _attempt(self, move: _Move, source: Link, target: Link) -> bool:
+        if not await self._look(move, source):
+            self._tally.settle("gone")
+            return True
+        if not self._policy.replace or move.lost:
+            there = await target.command("EXISTS", move.landing.name)
+            if isinstance(there, ErrorReply):
+                return await self._refused(move, str(there))
+            if there and (not self._policy.replace or move.lost) and await self._compare(move, source, target):
+                return True
+        move.sent = True
+        if move.in_pieces or await self._needs_pieces(move, source):
+            return await self._in_pieces(move, source, target)
+        return await self._through(move, source, target)
+
+    async def _look(self, move: _Move, source: Link) -> bool:
+        """Type and size as of now; whether the key is there."""
+        ask = resp.command("TYPE", move.key)
+        sized = self._source.features.memory_usage
+        ask += resp.command("MEMORY", "USAGE", move.key) if sized else b""
+        ask += resp.command("STRLEN", move.key)
+        kind, *size, length = await source.ask(ask, 3 if sized else 2)
+        if isinstance(kind, ErrorReply):
+            await refuse_passing(source, [str(kind)])
+            move.kind, move.size_bytes = "unknown", 0
+            return True
+        move.kind = kind.decode("ascii", "backslashreplace") if isinstance(kind, bytes) else str(kind)
+        lengths = [answer for answer in (*size, length) if isinstance(answer, int)]
+        move.size_bytes = lengths[-1] if move.kind == "string" and lengths else max(lengths, default=0)
+        return move.kind != "none"
+
+    async def _needs_pieces(self, move: _Move, source: Link) -> bool:
+        if move.only_whole or move.kind not in READABLE or self._options.writing == "raw":
+            return False
+        return move.size_bytes > self._options.above_bytes or not await self._has_room(move, source)
+
+    async def _has_room(self, move: _Move, source: Link) -> bool:
+        """Whether the source has memory for the payload beside its data: else it would evict, or refuse writers."""
+        memory = await probe.memory(source)
+        free = memory.maxmemory_bytes - memory.used_bytes
+        return memory.maxmemory_bytes == 0 or free >= _DUMP_COPIES * move.size_bytes
+
+    async def _most_bytes(self, target: Link) -> int:
+        """What one bulk of a request may have at the target."""
+        if not self._bulk_bytes:
+            answer = await target.command("CONFIG", "GET", "proto-max-bulk-len")
+            told = isinstance(answer, list) and len(answer) == 2
+            self._bulk_bytes = int(answer[1]) if told else _DEFAULT_BULK_BYTES
+        return self._bulk_bytes
+
+    async def _through(self, move: _Move, source: Link, target: Link) -> bool:
+        most = await self._most_bytes(target)
+        started = time.monotonic()
+
+        async with self._throttle:
+            passed = await pass_through(
+                source,
+                target,
+                move.key,
+                self._source.features,
+                most_bytes=most,
+                land=lambda deadline: self._land(move, deadline),
+                replace=self._policy.replace,
+                use=self._options.use,
+                paced=self._pace,
+            )
+        match passed.stop:
+            case "gone":
+                self._tally.settle("gone")
+            case "not_landing":
+                pass
+            case "refused":
+                self._reject(move, UNREADABLE_CODE, f"the source refused to give it: {passed.answer}")
+            case "too_long":
+                return self._too_long(move, passed.size_bytes, most)
+            case _:
+                self._on_read([move.key], started)
+                return await self._answered(move, passed)
+        return True
+
+    def _too_long(self, move: _Move, size_bytes: int, most_bytes: int) -> bool:
+        if move.kind in READABLE and not move.only_whole and self._options.writing != "raw":
+            move.in_pieces = True
+            return False
+        cause = f"its payload has {show_bytes(size_bytes)}, the target takes {show_bytes(most_bytes)} at once"
+        self._reject(move, TOO_LARGE_CODE, cause)
+        return True
+
+    async def _answered(self, move: _Move, passed: Passed) -> bool:
+        assert passed.landing is not None
+        if is_error(passed.answer):
+            return await self._refused(move, str(passed.answer))
+        self._tally.bytes_read += passed.size_bytes
+        self._settle_written(move, passed.landing, passed.value_hash, passed.size_bytes)
+        return True
+
+    async def _refused(self, move: _Move, text: str) -> bool:
+        """The target refused: now, so that it is tried again, in this form, or for good."""
+        if failure := ends_run(text, self._target.where):
+            raise failure
+        match classify(text):
+            case ReplyClass.BUSY_KEY:
+                return False
+            case ReplyClass.FULL | ReplyClass.WAIT:
+                move.rounds -= 1
+                await self._patience[1].held(text)
+                return False
+            case ReplyClass.PAYLOAD if move.kind in READABLE and not move.only_whole and self._options.writing != "raw":
+                move.in_pieces = True
+                return False
+        self._reject(move, REFUSED_CODE, text)
+        return True
+
+    async def _in_pieces(self, move: _Move, source: Link, target: Link) -> bool:
+        name = temporary_name(self._options.job, next(self._numbers), move.landing.name)
+        move.stale.append(name)
+        self._announce(move.to_db, name)
+        started = time.monotonic()
+        reader = PieceReader(
+            source, move.key, self._source.features, throttle=self._throttle, piece_bytes=self._options.piece_bytes
+        )
+        try:
+            kind = await reader.open()
+            if kind not in READABLE:
+                return await self._not_in_pieces(move, reader)
+            chunks = Chunks(
+                reader,
+                target,
+                name,
+                self._target.features,
+                land=lambda deadline: self._land(move, deadline),
+                replace=self._policy.replace,
+                paced=self._pace,
+                patience=self._patience[1],
+            )
+            built = await chunks.copy(move.size_bytes if kind == "string" else 0)
+        except (UnreadableError, BuildError) as error:
+            await reader.let_go()
+            return self._failed(move, error)
+        except BaseException:
+            await source.close()
+            raise
+        move.stale.remove(name)
+        if built.fate is not Fate.CHANGED:
+            self._on_read([move.key], started)
+        return self._conclude(move, built)
+
+    async def _not_in_pieces(self, move: _Move, reader: PieceReader) -> bool:
+        await reader.let_go()
+        if reader.kind == "none":
+            self._tally.settle("gone")
+        else:
+            self._reject(move, TOO_LARGE_CODE, f"a {reader.kind} can only be copied by one RESTORE")
+        return True
+
+    def _failed(self, move: _Move, error: Exception) -> bool:
+        whole = isinstance(error, LostPartsError) and self._options.writing == "auto" and not move.only_whole
+        if whole:
+            move.in_pieces, move.only_whole = False, True
+            return False
+        code = UNREADABLE_CODE if isinstance(error, UnreadableError) else REFUSED_CODE
+        said = "type commands would lose a part of it: " if isinstance(error, LostPartsError) else ""
+        self._reject(move, code, f"{said}{error}")
+        return True
+
+    def _conclude(self, move: _Move, built: Built) -> bool:
+        if built.fate is Fate.CHANGED:
+            move.changes += 1
+            if move.changes < _MOST_CHANGES:
+                return False
+            cause = f"it changes faster than it can be read: it was written during each of {_MOST_CHANGES} readings"
+            self._reject(move, UNREADABLE_CODE, cause)
+        elif built.fate is Fate.WRITTEN and built.landing is not None:
+            noted = xxhash.xxh3_64_digest(b"in pieces", built.landing.record.expire_at_ms + 1)
+            self._tally.bytes_read += built.size_bytes
+            self._settle_written(move, built.landing, noted, built.size_bytes)
+        return built.fate is not Fate.BUSY
+
+    async def _compare(self, move: _Move, source: Link, target: Link) -> bool:
+        """The name is taken: whether that settles it (equal, or another's)."""
+        started = time.monotonic()
+        here = await read_large(source, move.key, self._source.features, throttle=self._throttle)
+        there = await read_large(target, move.landing.name, self._target.features)
+        self._check_stop()
+        if "none" in (here.kind, there.kind):
+            return False
+        landing = self._land(move, here.expire_at_ms)
+        if landing is None:
+            return True
+        ours = move.lost or self._written.value_hash(move.to_db, move.landing.name) is not None
+        if not self._same(here, there, landing):
+            if self._policy.replace:
+                return False
+            self._conflicts.conflict(move.to_db, landing)
+            return True
+        self._on_read([move.key], started)
+        digest = xxhash.xxh3_64_digest(here.digest, here.expire_at_ms + 1)
+        (self._written if ours else self._found_equal).note_hash(move.to_db, landing.name, digest)
+        self._tally.settle("repeated" if ours else "already")
+        return True
+
+    def _same(self, here: LargeValue, there: LargeValue, landing: Landing) -> bool:
+        deadlines = (landing.expire_at_ms, there.expire_at_ms)
+        fit = abs(deadlines[0] - deadlines[1]) <= self._policy.tolerance_ms
+        if NO_DEADLINE in deadlines:
+            fit = deadlines[0] == deadlines[1]
+        return fit and not here.problem and here.same_data(there)
+
+    def _land(self, move: _Move, deadline: int) -> Landing | None:
+        """Where a key with *deadline* lands; None if it does not, counted or left out by then."""
+        now = self._source.now_ms()
+        if not self._selection.lives_long_enough(deadline, now):
+            return None
+        record = Record(move.db, move.key, b"", deadline)
+        return next(iter(self._approach.land([record], now, self._target.now_ms())), None)
+
+    def _settle_written(self, move: _Move, landing: Landing, value_hash: bytes, size_bytes: int) -> None:
+        self._written.note_hash(move.to_db, landing.name, value_hash)
+        self._tally.settle("written")
+        self._tally.bytes_written += size_bytes
+        self._landmarks.note((move.db, move.key), (move.to_db, landing.name))
+
+    def _reject(self, move: _Move, code: str, cause: str) -> None:
+        self._tally.reject(move.db, move.key, code, cause)
+
+    async def _clean(self, move: _Move, target: Link) -> None:
+        """Temporary keys of attempts whose link broke."""
+        if move.stale and not target.closed:
+            await target.command("UNLINK", *move.stale)
+            move.stale.clear()
+
+    async def _pace(self, size_bytes: int) -> None:
+        await self._paced(size_bytes)
+        self._check_stop()
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise StoppedError
+
+    async def close(self) -> None:
+        await self._from.close()
+        await self._to.close()

@@ -50,6 +50,28 @@ def fill(client: Client, seed: int, keys: int, *, dbs: tuple[int, ...] = DBS) ->
     client.ask("SELECT", 0)
 
 
+def fill_large(client: Client, seed: int, size_bytes: int) -> None:
+    """Two keys of each type, of about *size_bytes* each, one of the two with a deadline."""
+    chance = random.Random(seed)
+    piece, many = chance.randbytes(1000), range(size_bytes // 1000)
+    for number in range(2):
+        names = [
+            b"large%d:%b{x}" % (number, kind) for kind in (b"string", b"list", b"set", b"hash", b"zset", b"stream")
+        ]
+        text, line, group, table, ranked, stream = names
+        commands: list[Words] = [("SET", text, piece * len(many))]
+        commands += [("RPUSH", line, piece + b"%d" % at) for at in many]
+        commands += [("SADD", group, piece + b"%d" % at) for at in many]
+        commands += [("HSET", table, b"f%d" % at, piece) for at in many]
+        commands += [("ZADD", ranked, at / 7, piece + b"%d" % at) for at in many]
+        commands += [("XADD", stream, b"%d-1" % (at + 1), "f", piece) for at in many]
+        commands.append(("XGROUP", "CREATE", stream, "g", "5-1"))
+        commands.append(("XREADGROUP", "GROUP", "g", "c", "COUNT", 3, "STREAMS", stream, ">"))
+        if number:
+            commands += [("PEXPIREAT", name, IN_2099_MS) for name in names]
+        client.must(commands)
+
+
 def name_of(number: int, chance: random.Random) -> bytes:
     """Mostly `k<number>`; each odd one once."""
     if number < len(_ODD_NAMES):

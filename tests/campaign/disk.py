@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.campaign.bench import Bench, defaults, need
 from tests.campaign.cases import case
 from tests.campaign.child import Run
-from tests.campaign.kills import SECRETS, go, plain, resume, settle
+from tests.campaign.kills import go, plain, settle
 from tests.campaign.skips import Skip
 
 KEYS = 2000
@@ -99,6 +99,3 @@ def no_files(bench: Bench) -> None:
     bench.facts |= {"limit": limit, "exit": run.exit, "fired": int(run.exit != 0)}
     need(run.exit == 0 or "error[" in run.err, "no error form:", run.told())
     settle(bench, scene, run)
-
-
-__all__ = ["SECRETS", "resume"]

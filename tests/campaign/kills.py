@@ -16,18 +16,19 @@ import time
 from dataclasses import dataclass
 
 from tests import oracle
-from tests.campaign.bench import NEWEST, PASSWORD, Bench, Broken, at_keys, defaults, need
+from tests.campaign import data
+from tests.campaign.bench import NEWEST, SECRETS, Bench, Broken, at_keys, defaults, need
 from tests.campaign.cases import case
 from tests.campaign.child import Act, Run, finish
 from tests.campaign.places import Server
 from tests.campaign.replaced import role
+from tests.campaign.skips import Skip
 from tests.faults import Stall
 from tests.oracle import Name, Snapshot
 from transfer.model import crash
 
 KEYS = 2000
 MOST_RESUMES = 4
-SECRETS = {"TRANSFER_SOURCE_PASSWORD": PASSWORD, "TRANSFER_TARGET_PASSWORD": PASSWORD}
 WINDOW_KEYS = 8 * 50 + 10
 """Four writers' batches and those that wait for them, and the trial commands of two preflights."""
 NOTHING_LEFT = 2
@@ -87,7 +88,50 @@ def lasting(bench: Bench, *words: str) -> Scene:
     return scene
 
 
-SCENES = {"store.rejects": conflicting, "trail.restarted": restarting, "trail.synced": lasting}
+def large(bench: Bench, *words: str) -> Scene:
+    """A few hundred small keys, and some that are cut through: larger than what is held at once."""
+    return _of_size(bench, "large", 3 << 20, *words, "--max-memory", "8MiB")
+
+
+def in_pieces(bench: Bench, *words: str) -> Scene:
+    """Some keys that are copied piece by piece under a temporary name."""
+    return _of_size(bench, "in pieces", 2_500_000, *words, "--max-memory", "8MiB", "--big-key", "1MiB")
+
+
+def refused_in_pieces(bench: Bench, *words: str) -> Scene:
+    """As `in_pieces`, and two of the names hold other values at the target."""
+    scene = in_pieces(bench, *words, "--on-conflict", "fail")
+    taken = frozenset({(0, b"large0:2{x}"), (0, b"large1:4{x}")})
+    for db, name in sorted(taken):
+        scene.target.ask("SET", name, b"theirs", db=db)
+    scene.name, scene.taken = "refused in pieces", taken
+    scene.foreign = oracle.snapshot(scene.target.address)
+    return scene
+
+
+def _of_size(bench: Bench, name: str, size_bytes: int, *words: str) -> Scene:
+    source, target = bench.pair((NEWEST, NEWEST))
+    wanted = (bench.seed // 10, name)
+    if source.holds != wanted:
+        source.empty()
+        data.fill(source.client(), wanted[0], 200)
+        data.fill_large(source.client(), wanted[0], size_bytes)
+        source.holds = wanted
+        bench.forget_snapshot(source)
+    return Scene(name, source, target, words)
+
+
+SCENES = {
+    "store.rejects": conflicting,
+    "trail.restarted": restarting,
+    "trail.synced": lasting,
+    "big.restored": large,
+    "big.restored_part": large,
+    "big.chunk_written": in_pieces,
+    "big.before_rename": in_pieces,
+    "big.renamed": in_pieces,
+    "big.temporary_removed": refused_in_pieces,
+}
 ONLY_IN_RESUME = ("store.reopened",)
 _LEARNED: dict[tuple[str, str], dict[str, int]] = {}
 
@@ -195,7 +239,7 @@ def _without_job(bench: Bench, scene: Scene, killed: Run) -> Run | None:
 
 def kill_once(bench: Bench, *words: str) -> None:
     """One kill, at the point and time that the seed says, then resume."""
-    names = sorted(crash.POINTS)
+    names = [name for name in sorted(crash.POINTS) if not name.startswith("big.")]
     name = names[bench.seed % len(names)]
     if bench.chance.random() < 0.1:
         kill_unanswered(bench, *words)
@@ -212,6 +256,11 @@ def kill_once(bench: Bench, *words: str) -> None:
         bench.facts |= {"point": name, "hit": bool(killed.signal)}
         settle(bench, scene, killed)
         return
+    kill_at(bench, scene, name)
+
+
+def kill_at(bench: Bench, scene: Scene, name: str) -> None:
+    """Killed at *name*, one of the times that it is passed, then resumed."""
     times = passes(bench, scene).get(name, 0)
     if not times:
         bench.facts |= {"point": name, "hit": False, "fired": 0}
@@ -225,6 +274,16 @@ def kill_once(bench: Bench, *words: str) -> None:
 @case("K1", "kill -9 at a named point (all in turn) or at any time, then resume", 1000)
 def killed_once(bench: Bench) -> None:
     kill_once(bench)
+
+
+@case("K1big", "as K1, at the points of large keys: cut through, or piece by piece", 200, slow=True)
+def killed_in_large(bench: Bench) -> None:
+    names = [name for name in sorted(crash.POINTS) if name.startswith("big.")]
+    if not names:
+        raise Skip("this engine has no points for large keys")
+    name = names[bench.seed % len(names)]
+    scene = SCENES[name](bench)
+    kill_at(bench, scene, name)
 
 
 @case("K2", "chains of two to five kills, the later ones during the resume", 200, slow=True)
@@ -259,7 +318,7 @@ def sent_again(bench: Bench) -> None:
         source.empty()
         source.client().must([("HSET", b"k%d" % number, "f", number) for number in range(many)])
         source.holds = wanted
-        bench._snapshots.pop(id(source), None)
+        bench.forget_snapshot(source)
     begun = bench.begin("copy", source.url, target.url, "--pace", "max", "--batch", "50", "--rate", "20k/s")
     limit = bench.chance.randrange(many * 88 // 100, many * 92 // 100)
 

@@ -101,7 +101,7 @@ def in_pieces(bench: Bench, *words: str) -> Scene:
 def refused_in_pieces(bench: Bench, *words: str) -> Scene:
     """As `in_pieces`, and two of the names hold other values at the target."""
     scene = in_pieces(bench, *words, "--on-conflict", "fail")
-    taken = frozenset({(0, b"large0:2{x}"), (0, b"large1:4{x}")})
+    taken = frozenset({(0, b"large0:set{x}"), (0, b"large1:zset{x}")})
     for db, name in sorted(taken):
         scene.target.ask("SET", name, b"theirs", db=db)
     scene.name, scene.taken = "refused in pieces", taken
@@ -439,3 +439,37 @@ def doubled(bench: Bench) -> None:
     need(others[0].exit in (2, 11), "a second engine was let in:", others[0].told())
     need(run.exit == 0, "the first was disturbed:", run.told())
     bench.equal(scene.source, scene.target, foreign=scene.foreign)
+
+
+@case(
+    "N2late", "requests held back on the wire are let go after newer writes: by a killed engine, by a time limit", 100
+)
+def late_bytes(bench: Bench) -> None:
+    source, target = bench.pair((NEWEST, NEWEST))
+    bench.fill(source, KEYS)
+    scene = Scene("late", source, target, ("--on-conflict", "replace", "--timeout", "1s"))
+    bench.lead(source, target, ("target",))
+    urls, words = bench.urls(source, target, ("target",)), defaults(scene.words)
+    stall = Stall(side="requests", after_messages=bench.chance.randrange(1, 1500))
+    begun = bench.begin("copy", *urls, *words, stops_at_plan=True, name="held")
+    kills = bench.seed % 2
+
+    def step() -> None:
+        if kills and bench.proxies.fired("target"):
+            time.sleep(0.02)
+            os.kill(begun.pid, signal.SIGKILL)
+        time.sleep(0.002)
+
+    run = finish(begun, on_plan=lambda: bench.proxies.arm("target", stall), step=step)
+    bench.always(run)
+    bench.facts |= {"kind": "killed" if kills else "time limit", "fired": bench.proxies.fired("target")}
+    bench.proxies.disarm("target")
+    settle(bench, scene, run)
+    there = oracle.snapshot(target.address)
+    for db in {db for db, _ in there.keys}:
+        target.client(db).must([("SET", name, b"newer") for at, name in there.keys if at == db])
+    newer = oracle.snapshot(target.address)
+    bench.proxies.release("target")
+    time.sleep(0.1)
+    change = oracle.compare(newer, oracle.snapshot(target.address))
+    need(not change, "late bytes wrote over newer values:", change.told())

@@ -193,8 +193,22 @@ async def test_a_full_target_is_waited_for(tmp_path: Path) -> None:
 
         assert [text for text in watching.warnings if "OOM" in text] == watching.warnings
         assert len(watching.warnings) == 1
+        assert "waiting up to 300 s" in watching.warnings[0]
+        assert "maxmemory" in watching.warnings[0].partition("OOM")[2]
         assert_whole(report, 200)
         oracle.assert_same(source.address, target.address)
+
+
+async def test_what_expired_at_the_target_is_said(tmp_path: Path) -> None:
+    """Read from its INFO before and after; no loss, and it explains what is missing."""
+    async with running() as source, running() as target:
+        fill(source.address, 300)
+        for number in range(20):
+            await ask(target, "SET", f"short{number}", "x", "PX", 1500)
+
+        report = await copied(source, target, tmp_path, rate_keys_per_s=100)
+
+        assert any("keys reached their deadlines at the target" in note for note in report.notes), report.notes
 
 
 async def test_a_target_that_stays_full_ends_the_run(tmp_path: Path) -> None:

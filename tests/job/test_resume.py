@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import transfer.job.copy
 from tests import oracle
 from tests.cli.running import Said, transfer
 from tests.job.filling import commands, fill, size, until

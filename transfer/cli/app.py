@@ -55,6 +55,7 @@ _COMMANDS = (
     ("inspect", "places:inspect", "What is there: versions, keys, types, deadlines, sizes."),
     ("doctor", "places:doctor", "Reachability and rights; with two servers, what will travel how."),
     ("jobs", "jobs:app", "Every run is kept: list them, show, pause, resume or cancel one, forget old ones."),
+    ("rejects", "rejects:app", "Keys that a run could not copy: show them, copy just those again."),
     ("demo", "demos:app", "Throw-away servers, real data, copy, verify: under a minute."),
     ("bench", "bench:bench", _BENCH),
     ("explain", "explain:explain", "What an error code means and what to do."),
@@ -62,7 +63,7 @@ _COMMANDS = (
 )
 """Name, where it is, what --help says of it (told here, so that --help imports none of them)."""
 
-_NOT_YET = """sync export import schema run undo rejects report clear config
+_NOT_YET = """sync export import schema run undo report clear config
 --transform --delete-extra --route --digest
 --count-all --undo-dir --report --metrics --confirm --profile --config"""
 NOT_YET = frozenset(_NOT_YET.split())

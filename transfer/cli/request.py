@@ -142,7 +142,7 @@ def copy_request(
         connect_timeout_ms=connect_timeout_ms,
         timeout_ms=timeout_ms,
         give_up_after_ms=_above_zero("--give-up-after", duration_ms, give_up.give_up_after),
-        allow=allowed(consent.allow),
+        allow=allowed_hazards(consent.allow),
         state_dir=store.state,
         spill_dir=keep.spill_dir,
         hash_keys=names.hash_keys,
@@ -289,7 +289,7 @@ def _max_rejects(text: str) -> str:
     return text
 
 
-def allowed(values: tuple[str, ...]) -> frozenset[str]:
+def allowed_hazards(values: tuple[str, ...]) -> frozenset[str]:
     """The hazards that `--allow` names. Raises UsageError for a name that no hazard has."""
     given = [name for value in values for name in re.split(r"[,\s]+", value) if name]
     for name in given:

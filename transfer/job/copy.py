@@ -19,7 +19,7 @@ from transfer.endpoint.redis.keyfile import readable_again
 from transfer.endpoint.redis.server import Server
 from transfer.job.claim import stored
 from transfer.job.engine import Engine
-from transfer.job.losses import emptied, evicted, evictions
+from transfer.job.losses import Gone, emptied, evicted, expired, gone_at
 from transfer.job.neighbours import own_name, refuse_neighbours
 from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
@@ -95,7 +95,7 @@ class _CopyRun:
         self._resumes = resumes
         self._trail: Trail
         self._began_ms = self._writes_before = 0
-        self._evicted_before: int | None = None
+        self._gone_before: Gone | None = None
 
     async def run(self) -> None:
         try:
@@ -204,7 +204,7 @@ class _CopyRun:
         started = time.monotonic()
         if not self._began_ms:
             self._began_ms, self._writes_before = source.now_ms(), await _writes(source)
-        self._evicted_before = await evictions(target)
+        self._gone_before = await gone_at(target)
         await note_names(self._engine)
         pacing = Pacing(self._engine, self._store, self._report.job, self._observer, self._standby)
         try:
@@ -246,16 +246,18 @@ class _CopyRun:
                 self._report.dbs = await _counted(plan, source, target)
             else:
                 await prove(engine, self._report, self._observer)
-        self._tell_losses(plan, await evictions(target))
+        self._tell_losses(plan, await gone_at(target))
 
-    def _tell_losses(self, plan: CopyPlan, evicted_by_now: int | None) -> None:
+    def _tell_losses(self, plan: CopyPlan, gone_by_now: Gone | None) -> None:
         """Say what the servers lost; a source that lost its data proves nothing."""
         if lost := emptied(self._report, plan.keys):
             self._report.verified = False
-        for text in (lost, evicted(self._evicted_before, evicted_by_now)):
+        for text in (lost, evicted(self._gone_before, gone_by_now)):
             if text:
                 self._observer.warning(text)
                 self._report.notes.append(text)
+        if text := expired(self._gone_before, gone_by_now):
+            self._report.notes.append(text)
 
     async def _date(self, source: Server) -> None:
         """Say of which interval the copy is; what a process that is gone saw at its end is not known."""

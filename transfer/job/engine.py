@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
+import xxhash
 
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.big.mover import BigKeys, BigOptions
@@ -112,6 +113,7 @@ class Engine:
         self._doubtful, self._announced = Ledger(spill_dir=request.spill_dir), Ledger(spill_dir=request.spill_dir)
         self._owners = self._ledger("owners") if self.mapping.can_fold(self.selection) else None
         self._after: dict[str, str] = {}
+        self._recent: set[bytes] = set()
         self.unwatched = False
         """Whether keys were copied while nobody watched the source for later writes."""
         self._observer = observer
@@ -150,6 +152,12 @@ class Engine:
         """Begin the next attempt at the positions *after*; nobody watched the source for writes to what lies before."""
         self._after = after
         self.unwatched = bool(after)
+        self._recent = self.trail.recent() if after else set()
+
+    def _not_settled(self, db: int, names: list[bytes]) -> list[bytes]:
+        """*names* of the source without those that were settled just before an earlier process died."""
+        recent, name, to_db = self._recent, self.mapping.name, self.mapping.dbs[db]
+        return [key for key in names if xxhash.xxh3_64_digest(name(key), to_db) not in recent] if recent else names
 
     async def attempt(self, stop: anyio.Event) -> None:
         """Copy what is left; returns when it is acknowledged, or drained after *stop*. The next one starts anew.
@@ -163,6 +171,7 @@ class Engine:
         async with self._parts(stop) as flow, self.trail.kept():
             await flow.run(after)
             self.trail.flush()
+        self._recent = set()
         if self._source is not None and self._source.temporaries:
             count = self._source.temporaries
             self._observer.warning(f"{count:,} temporary keys of interrupted copies at the source are not copied")
@@ -211,6 +220,7 @@ class Engine:
             throttle=self.governor,
             on_read=self.tracker.clean,
             frontier=Frontier(self.trail.moved),
+            left=self._not_settled,
             move_large=big.move,
         )
 

@@ -7,21 +7,33 @@ from transfer.endpoint.redis.server import Server
 from transfer.model.errors import TransferError
 from transfer.model.report import Report
 
+Gone = tuple[int, int]
+"""Keys that a server evicted, and keys that expired there, since it started."""
 
-async def evictions(target: Server) -> int | None:
-    """Keys that the target has evicted since it started; None where it does not tell."""
+
+async def gone_at(target: Server) -> Gone | None:
+    """What the target says of itself; None where it does not tell."""
     try:
         async with target.link(db=0) as link:
-            return (await probe.evicted_and_expired(link))[0]
+            return await probe.evicted_and_expired(link)
     except TransferError:
         return None
 
 
-def evicted(before: int | None, after: int | None) -> str:
+def evicted(before: Gone | None, after: Gone | None) -> str:
     """A sentence, or "" if nothing is known to have been evicted."""
-    if before is None or after is None or after <= before:
+    if before is None or after is None or after[0] <= before[0]:
         return ""
-    return f"the target evicted {after - before:,} keys meanwhile: its memory is too small, and its policy lets it"
+    return (
+        f"the target evicted {after[0] - before[0]:,} keys meanwhile: its memory is too small, and its policy lets it"
+    )
+
+
+def expired(before: Gone | None, after: Gone | None) -> str:
+    """A sentence, or "" if nothing is known to have expired; that is no loss, and explains missing keys."""
+    if before is None or after is None or after[1] <= before[1]:
+        return ""
+    return f"{after[1] - before[1]:,} keys reached their deadlines at the target meanwhile and are gone there"
 
 
 def emptied(report: Report, planned: int) -> str:

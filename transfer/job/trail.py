@@ -38,6 +38,8 @@ CREATE TABLE IF NOT EXISTS temporaries (db INTEGER NOT NULL, name BLOB NOT NULL)
 """
 _SYNC_S = 1.0
 _FACTS_S = 0.5
+_RECENT = 64
+"""Batches; more than are ever on their way at once."""
 
 _SENT = point("trail.sent", "the records about to be sent are in the trail, nothing was sent")
 _FLUSHED = point("trail.flushed", "records and positions of acknowledged batches are in the trail")
@@ -186,6 +188,14 @@ class Trail:
         """(kind, hashes, values) in the order they were kept."""
         with _failures_of(self.path), closing(self._database.cursor()) as cursor:
             yield from cursor.execute("SELECT kind, hashes, vals FROM records ORDER BY number")
+
+    def recent(self) -> set[bytes]:
+        """Hashes of the names that were settled last: those beyond the positions are among them."""
+        kinds = "('written', 'found_equal', 'kept')"
+        query = f"SELECT hashes FROM records WHERE kind IN {kinds} ORDER BY number DESC LIMIT {_RECENT}"  # noqa: S608
+        with _failures_of(self.path):
+            rows = [row[0] for row in self._database.execute(query)]
+        return {hashes[at : at + 8] for hashes in rows for at in range(0, len(hashes), 8)}
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:

@@ -5,7 +5,8 @@ Rule 2: a link whose request failed, timed out or was cancelled is closed and ne
         so that a late reply can never be taken for another command's.
 Rule 3: nothing waits longer than `timeout` seconds for bytes that were asked for, nor for less than 1 KiB of them or
         a whole reply: a peer that trickles is as good as silent.
-Rule 4: resident bytes of one request's unparsed replies stay below `cap_bytes`.
+Rule 4: resident bytes of one request's unparsed replies stay below `cap_bytes`; a reply that declares more, and one
+        of more lists than its bytes explain, is refused before it is taken.
 Rule 5: a request gets its replies and no more; one too many means they no longer belong together: the link is closed.
         Only RESP3 pushes may come in between; they wait for `next_push`.
 """
@@ -13,6 +14,7 @@ Rule 5: a request gets its replies and no more; one too many means they no longe
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -29,6 +31,20 @@ _DEFAULT_CAP = 64 << 20
 _LEAST_BYTES = 1 << 10
 """As much must come within one time limit, unless it ends a reply."""
 
+_HEADS = re.compile(rb"(?:[*%~>|][0-9]{0,24}\r?\n?)+(?:\$[0-9]{0,24}\r?\n?)?|\$[0-9]{0,24}\r?\n?")
+"""Headers at the beginning of a reply, the last of them perhaps in part."""
+_LARGE = re.compile(rb"[*%~>|$][0-9]{7}")
+_SUSPECT = re.compile(rb"\r\n[*%~>|$][0-9]{8}")
+"""Perhaps a header that declares ten millions or more, perhaps a part of a value."""
+_LINE = re.compile(rb"([^\r\n])([^\r\n]*)\r\n")
+_EMPTY = re.compile(rb"[^0-9]0+(?![0-9])")
+"""Of no elements or bytes: nothing may follow."""
+_LONGEST_HEADS = 256
+_ELEMENT_BYTES = 3
+"""The shortest element, RESP3's null, takes so many."""
+_BYTES_PER_LIST = 16
+"""A list, empty too, takes 60 bytes here and 4 on the wire; those of servers hold something (a stream's entry: 24)."""
+
 _WAIT = object()
 """Stands for 'no whole reply yet', which None and False cannot: they are replies."""
 
@@ -36,6 +52,17 @@ _Push = hiredis.PushNotification
 
 Reply = Any
 ErrorReply = hiredis.ReplyError
+
+
+def declared(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """What the headers in *data*, which begins with one, declare: (`$` or the sign of a list, how much)."""
+    at = 0
+    while (line := _LINE.match(data, at)) is not None:
+        kind, count = line[1], line[2]
+        at = line.end()
+        if kind in b"$=!*%~>|" and count.isdigit():
+            yield b"$" if kind in b"$=!" else b"*", int(count)
+            at += int(count) + 2 if kind in b"$=!" else 0
 
 
 class Link:
@@ -55,6 +82,8 @@ class Link:
         self.sent_bytes = 0
         self._stream = stream
         self._reader = hiredis.Reader(notEnoughData=_WAIT)
+        self._head = b""
+        self._lists = 0
         self._pushes: deque[Reply] = deque()
 
     async def ask(self, request: bytes, replies: int, *, patience: float | None = None) -> list[Reply]:
@@ -104,19 +133,18 @@ class Link:
             await self._stream.send(whole[start : start + _PIECE])  # type: ignore[arg-type]  # any buffer will do
 
     async def _collect(self, replies: int, watch: _Watch) -> list[Reply]:
-        take = self._reader.gets
-        got: list[Reply] = self._without_pushes(list(iter(take, _WAIT)))
+        got: list[Reply] = self._without_pushes(self._parsed())
         pending = largest = 0
         watch.renew()
         while len(got) < replies:
-            received = await self._receive()
-            watch.moved(received)
-            pending += received
-            if fresh := list(iter(take, _WAIT)):
+            data = await self._receive()
+            watch.moved(len(data))
+            pending += len(data)
+            if fresh := self._parsed():
                 got += self._without_pushes(fresh)
-                largest, pending = max(largest, pending), 0
+                largest, pending, self._lists = max(largest, pending), 0, 0
                 watch.renew()
-            self._cap(pending)
+            self._cap(pending, data if pending else b"")
         if len(got) > replies:
             raise ForeignProtocolError(
                 f"{len(got)} replies came to {replies} commands", where=self.where, replies=len(got), commands=replies
@@ -158,7 +186,7 @@ class Link:
         self.received_bytes += len(taken)
         if taken == expected:
             return True
-        self._reader.feed(taken)
+        self._feed(taken)
         return False
 
     async def send(self, request: bytes) -> None:
@@ -210,22 +238,58 @@ class Link:
         pending = 0
         try:
             with self._named_failures(0):
-                while (reply := self._reader.gets()) is _WAIT:
-                    pending += await self._receive()
-                    self._cap(pending)
+                while not (found := self._parsed()):
+                    data = await self._receive()
+                    pending += len(data)
+                    self._cap(pending, data)
+                self._lists = 0
         except TransferError:
             await self.close()
             raise
-        return reply
+        self._pushes += found[1:]
+        return found[0]
 
-    async def _receive(self) -> int:
+    def _parsed(self) -> list[Reply]:
+        """Every whole reply that the reader holds."""
+        try:
+            return list(iter(self._reader.gets, _WAIT))
+        except TypeError:
+            raise hiredis.ProtocolError("a map or set with a list for a key") from None
+
+    async def _receive(self) -> bytes:
         data = await self._stream.receive(_CHUNK)
-        self._reader.feed(data)
+        self._feed(data)
         self.received_bytes += len(data)
-        return len(data)
+        return data
 
-    def _cap(self, pending: int) -> None:
-        if pending > self.cap_bytes:
+    def _feed(self, data: bytes) -> None:
+        """Hand *data* to the reader, unless a reply begins with it that declares more than may come.
+
+        A head that came in part waits for its rest. What stands deeper in a reply of many chunks is bounded by `_cap`
+        alone: hiredis reserves room for a list as it is declared, but none is resident before its elements come.
+        """
+        if not self._reader.has_data():
+            data, self._head = self._head + data, b""
+            if _LARGE.match(data) or _SUSPECT.search(data):
+                for kind, count in declared(data):
+                    self._refuse_declared(kind, count)
+            heads = _HEADS.match(data)
+            if heads and heads.end() == len(data) < _LONGEST_HEADS and not _EMPTY.search(data):
+                self._head = data
+                return
+        self._reader.feed(data)
+
+    def _refuse_declared(self, kind: bytes, count: int) -> None:
+        if count * (1 if kind == b"$" else _ELEMENT_BYTES) > self.cap_bytes:
+            unit = "bytes" if kind == b"$" else "elements"
+            raise OversizedReplyError(
+                f"a reply declares {count:,} {unit} and was not taken", where=self.where, cap=self.cap_bytes
+            )
+
+    def _cap(self, pending: int, unparsed: bytes) -> None:
+        """Refuse a reply that goes on after *pending* bytes, the last of them *unparsed*."""
+        self._lists += unparsed.count(b"\r\n*") + unparsed.count(b"\r\n%") + unparsed.count(b"\r\n~")
+        if pending > self.cap_bytes or self._lists > self.cap_bytes // _BYTES_PER_LIST:
             raise OversizedReplyError(
                 f"a reply passed {self.cap_bytes:,} bytes and was not taken", where=self.where, cap=self.cap_bytes
             )

@@ -36,11 +36,11 @@ def resume(
         Its id, or a part of it that only one has; default: the last one that can be resumed.
     """
     from transfer.cli.conduct import conduct
-    from transfer.cli.request import allowed
+    from transfer.cli.request import allowed_hazards
     from transfer.job.claim import reopen, restored, resumable
     from transfer.job.store import JobStore
 
-    more = allowed(consent.allow)
+    more = allowed_hazards(consent.allow)
     with JobStore.open(store.state) as kept:
         found = resumable(kept, job)
         asked = _ready(restored(found.whole), store, consent)

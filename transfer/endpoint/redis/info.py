@@ -12,6 +12,7 @@ from transfer.codec import resp
 from transfer.model.errors import PermissionDeniedError
 from transfer.wire.dial import refuse
 from transfer.wire.link import ErrorReply, Link, Reply
+from transfer.wire.understood import foreign
 
 
 async def read_info(link: Link, *sections: str) -> dict[str, str]:
@@ -24,7 +25,9 @@ async def read_info(link: Link, *sections: str) -> dict[str, str]:
     request = b"".join(resp.command("INFO", section) for section in sections)
     fields: dict[str, str] = {}
     for answer in await link.ask(request, len(sections)):
-        fields |= parse_info(granted(answer, "INFO", link.where))
+        if not isinstance(granted(answer, "INFO", link.where), bytes):
+            raise foreign(link.where, "INFO", type(answer).__name__)
+        fields |= parse_info(answer)
     return fields
 
 

@@ -1,4 +1,4 @@
-"""Key names from a file or stdin, one a line, as pages."""
+"""Key names from a file or stdin, as pages: one a line, or (any bytes, by database) as `write_names` writes them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
+import msgspec
 
 from transfer.endpoint.redis.scanning import Page
 from transfer.model.errors import FileMissingError
 
 _READ_BYTES = 256 << 10
+_BY_DATABASE = b"transfer names by database 1\n"
+"""Begins a file of our own; msgpack follows: {database: [name]}."""
 
 
 def readable_again(name: str, kept: Path) -> str:
@@ -31,11 +35,22 @@ def readable_again(name: str, kept: Path) -> str:
     return str(kept)
 
 
-async def key_pages(name: str, size: int, after: int = 0) -> AsyncIterator[Page]:
+def write_names(path: str, names: dict[int, list[bytes]]) -> None:
+    """Write *names* of each database to the new file *path*, 0600."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(_BY_DATABASE + msgspec.msgpack.encode(names))
+
+
+async def key_pages(name: str, size: int, db: int = 0, after: int = 0) -> AsyncIterator[Page]:
     """Yield pages of up to *size* names of the file *name*; lines end with LF, an empty last line names no key.
 
-    The cursor counts names; the first *after* of them are left out.
+    A file of `write_names` names those of *db*. The cursor counts names; the first *after* of them are left out.
     """
+    if (named := await anyio.to_thread.run_sync(_of_database, name, db)) is not None:
+        for start in range(after, len(named), size):
+            yield Page(named[start : start + size], b"%d" % min(start + size, len(named)))
+        yield Page([], b"%d" % len(named), last=True)
+        return
     names: list[bytes] = []
     rest = b""
     offset = 0
@@ -50,3 +65,11 @@ async def key_pages(name: str, size: int, after: int = 0) -> AsyncIterator[Page]
                 names = names[size:]
     names += [rest] * bool(rest)
     yield Page(names[max(0, after - offset) :], b"%d" % (offset + len(names)), last=True)
+
+
+def _of_database(name: str, db: int) -> list[bytes] | None:
+    """The names of *db* in a file of `write_names`; None where it is another file."""
+    with open(name, "rb") as file:
+        if file.read(len(_BY_DATABASE)) != _BY_DATABASE:
+            return None
+        return msgspec.msgpack.decode(file.read(), type=dict[int, list[bytes]]).get(db, [])

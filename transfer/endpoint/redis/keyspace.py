@@ -30,6 +30,7 @@ from transfer.model.errors import LinkError, OversizedReplyError, PermissionDeni
 from transfer.model.ports import UNTHROTTLED, Throttle
 from transfer.model.record import NO_DEADLINE
 from transfer.wire.link import Link
+from transfer.wire.understood import understood
 
 _PAGE_KEYS = 1000
 _T = TypeVar("_T")
@@ -76,7 +77,7 @@ class LiveKeyspace:
     async def pages(self, db: int, match: bytes | None = None, kind: str | None = None) -> AsyncIterator[list[bytes]]:
         """Names in *db*, each that stays at least once, filtered by the server (SCAN MATCH, TYPE)."""
         if self._keys_from:
-            async for page in key_pages(self._keys_from, self._page_keys):
+            async for page in key_pages(self._keys_from, self._page_keys, db):
                 yield page.names
             return
         scanner = Scanner(
@@ -151,7 +152,8 @@ class LiveKeyspace:
         while True:
             try:
                 async with self._links.lease(db) as link, self._throttle if throttled else UNTHROTTLED:
-                    done = await work(link)
+                    with understood(self.where, "a question about keys"):
+                        done = await work(link)
             except _TooMuchError as error:
                 raise error.oversized from None
             except LinkError as error:

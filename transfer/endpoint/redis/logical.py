@@ -23,6 +23,7 @@ from transfer.model.record import NO_DEADLINE
 from transfer.model.value import HashValue, ListValue, SetValue, SortedSetValue, StreamValue, StringValue, Value
 from transfer.wire.link import ErrorReply, Link, Reply
 from transfer.wire.replies import of_all_keys
+from transfer.wire.understood import understood
 
 WRITTEN = "written"
 BUSY = "busy"
@@ -78,7 +79,8 @@ async def write_values(
     outcomes: list[Outcome] = [""] * len(items)
     scripts = (_script(index, item, replace, stream_counters) for index, item in enumerate(items))
     for group in _groups(scripts, keys_at_once):
-        await _write(link, group, outcomes, replace)
+        with understood(link.where, "a write by type commands"):
+            await _write(link, group, outcomes, replace)
     return outcomes
 
 

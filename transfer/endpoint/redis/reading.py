@@ -15,12 +15,14 @@ from itertools import accumulate
 import msgspec
 
 from transfer.codec import resp
+from transfer.codec.dump import FOOTER_BYTES
 from transfer.endpoint.redis.passing import refuse_passing
 from transfer.endpoint.redis.sizes import Care, PayloadSizes
 from transfer.model.endpoint import Features
 from transfer.model.errors import OversizedReplyError, PermissionDeniedError, ServerRefusedError
 from transfer.model.record import NO_DEADLINE
 from transfer.wire.link import ErrorReply, Link, Reply
+from transfer.wire.understood import foreign, understood
 
 UNREAD_BYTES = 8 << 20
 _CLOCK_LOOKS = 3
@@ -146,7 +148,8 @@ class MomentReader:
             return await self._read_without(keys, Moment([], [], [], {}, too_large), strings)
         before = self.link.received_bytes
         try:
-            moment = await self._ask(keys, strings)
+            with understood(self.link.where, "a read of keys"):
+                moment = await self._ask(keys, strings)
         except OversizedReplyError:
             self.sizes.distrust(keys, self.link.cap_bytes)
             raise
@@ -184,8 +187,20 @@ class MomentReader:
             if exact:
                 break
         if _ONLY_VALUES.issuperset(map(type, payloads)):
-            return Moment(payloads, deadlines, _sizes(payloads), uses=uses)
-        return _with_refusals(keys, payloads, deadlines, uses)
+            moment = Moment(payloads, deadlines, _sizes(payloads), uses=uses)
+        else:
+            moment = _with_refusals(keys, payloads, deadlines, uses)
+        return self._checked(moment, len(keys), FOOTER_BYTES + 1)
+
+    def _checked(self, moment: Moment, count: int, least_bytes: int) -> Moment:
+        """*moment*, if it holds *count* keys and no payload that is shorter than any can be."""
+        short = any(size < least_bytes for size in moment.sizes) and any(
+            payload is not None and len(payload) < least_bytes for payload in moment.payloads
+        )
+        whole = len(moment.payloads) == len(moment.deadlines) == count
+        if short or not whole or not _DEADLINES.issuperset(map(type, moment.deadlines)):
+            raise foreign(self.link.where, "a read of keys", "not what DUMP and PEXPIRETIME say")
+        return moment
 
     def _take_uses(self, reply: list[Reply], count: int) -> list[int]:
         """What OBJECT said, taken out of *reply*, where it stands before the payloads; 0 for a key that is gone."""
@@ -199,7 +214,7 @@ class MomentReader:
         if isinstance(replies[-1], list):
             (values,), deadlines, exact = parse_reply(replies[-1], len(keys), self.features.pexpiretime)
             if exact and isinstance(values, list):
-                return Moment(values, deadlines, _sizes(values))
+                return self._checked(Moment(values, deadlines, _sizes(values)), len(keys), 0)
         else:
             await refuse_passing(self.link, {str(answer) for answer in replies if _is_error(answer)})
         return Moment([None] * len(keys), [NO_DEADLINE] * len(keys), [0] * len(keys))
@@ -241,6 +256,8 @@ _PEXPIRETIME, _PTTL, _DUMP = (b"*2\r\n$%d\r\n%b\r\n" % (len(name), name) for nam
 _USES = {use: b"*3\r\n$6\r\nOBJECT\r\n$%d\r\n%b\r\n" % (len(use), use.encode()) for use in ("idletime", "freq")}
 _MEMORY_USAGE = b"*3\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n$%d\r\n%b\r\n"
 _ONLY_VALUES = frozenset({bytes, type(None)})
+_DEADLINES = frozenset({int, ErrorReply})
+"""An error stands there where the user may not ask for the deadline; the payload's error is told then."""
 
 
 def _is_error(reply: Reply) -> bool:

@@ -18,8 +18,9 @@ from transfer.endpoint.redis.passing import replaced_data
 from transfer.endpoint.redis.patience import Patience
 from transfer.model.errors import LinkError, PermissionDeniedError, ServerRefusedError
 from transfer.model.ports import UNTHROTTLED, Throttle
-from transfer.wire.link import ErrorReply
+from transfer.wire.link import ErrorReply, Reply
 from transfer.wire.replies import ReplyClass, classify, waits
+from transfer.wire.understood import foreign
 
 _PAGE_BYTES = 1 << 20
 """Names of one page, roughly: they lie in the server's output buffer until read."""
@@ -27,6 +28,7 @@ _LEAST_COUNT = 10
 _NAMES_PER_S = 300_000
 """As many as a source gives, and more than an engine moves."""
 _MOST_PARTS = 16
+_NAMES = frozenset({bytes})
 _FORBIDDEN = (ReplyClass.AUTH, ReplyClass.DENIED, ReplyClass.DENIED_KEY)
 _PAGES_PER_PART = 16
 
@@ -151,8 +153,15 @@ class Scanner:
                 continue
             if not isinstance(answer, ErrorReply):
                 self._patience.progressed()
-                return Page(answer[1], answer[0])
+                return self._taken(answer)
             await self._refused(str(answer))
+
+    def _taken(self, answer: Reply) -> Page:
+        match answer:
+            case [bytes(cursor), list(names)] if cursor.isdigit() and int(cursor) >> 64 == 0:
+                if _NAMES.issuperset(map(type, names)):
+                    return Page(names, cursor)
+        raise foreign(self._links.server.where, "SCAN", type(answer).__name__)
 
     async def _refused(self, text: str) -> None:
         kind = classify(text)

@@ -20,6 +20,7 @@ from transfer.model.errors import GaveUpError, LinkError, ReadOnlyTargetError, R
 from transfer.wire.dial import Dialer
 from transfer.wire.link import Link
 from transfer.wire.replies import passes, tells
+from transfer.wire.understood import understood
 
 _T = TypeVar("_T")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
@@ -121,7 +122,8 @@ class Server:
         """A link for one piece of work, closed after it."""
         link = await self.dialer.dial(db=db, resp3=resp3, cap_bytes=cap_bytes)
         try:
-            yield link
+            with understood(self.where, "a question about the server"):
+                yield link
         finally:
             await link.close()
 
@@ -206,8 +208,10 @@ class Server:
     async def _dial_known(self, db: int, cap_bytes: int, writes: bool) -> Link:
         link = await self.dialer.dial(db=db, cap_bytes=cap_bytes, writes=writes)
         try:
-            found = await probe.identify(link)
-            if found.syncing or await probe.is_loading(link):
+            with understood(self.where, "INFO"):
+                found = await probe.identify(link)
+                loading = found.syncing or await probe.is_loading(link)
+            if loading:
                 raise LinkError("LOADING: the server is loading its data", where=self.where)
             if found.run_id != self.identity.run_id or found.role != self.identity.role:
                 raise ReplacedError(

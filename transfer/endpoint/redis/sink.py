@@ -28,8 +28,11 @@ from transfer.model.record import NO_DEADLINE, Batch
 from transfer.model.tally import Tally
 from transfer.wire.link import ErrorReply, Link, Reply
 from transfer.wire.replies import ReplyClass, classify, waits
+from transfer.wire.understood import foreign
 
 _ANSWERED = point("sink.answered", "the target has answered that a batch is written; nothing is noted of that")
+_DONE = (b"OK", 1)
+"""What RESTORE, SET, MSET say; what MSETNX says."""
 _MOST_ROUNDS = 200
 """Attempts, waits not counted, after which a key that comes and goes at the target is given up."""
 
@@ -206,12 +209,14 @@ class RedisSink:
         answered = list(zip(delivery.fresh, answers, strict=True))
         delivery.fresh = [landing for landing, answer in answered if answer is UNDECIDED]
         # first, since a refusal may end the run: what was written is said then, too
-        written = [it for it, answer in answered if answer is not UNDECIDED and not isinstance(answer, ErrorReply)]
+        written = [it for it, answer in answered if answer in _DONE]
         self._settle_written(delivery, written)
         held = ""
         for landing, answer in answered:
             if isinstance(answer, ErrorReply):
                 held = self._place(delivery, landing, str(answer)) or held
+            elif answer is not UNDECIDED and answer not in _DONE:
+                raise foreign(self._target.where, "a write", type(answer).__name__)
         return held
 
     def _place(self, delivery: Delivery, landing: Landing, refusal: str) -> str:

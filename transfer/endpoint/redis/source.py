@@ -38,6 +38,7 @@ from transfer.model.selection import Selection, is_temporary
 from transfer.model.tally import Tally
 from transfer.model.units import show_bytes
 from transfer.wire.link import ErrorReply, Link
+from transfer.wire.understood import understood
 
 Emit = Callable[[Batch], Awaitable[None]]
 _Named = tuple[Span, list[bytes]]
@@ -72,6 +73,7 @@ class RedisSource:
 
     Args:
         on_read: told (names, monotonic time before the read was sent), so that writes seen earlier are settled.
+        left: takes out of names of a database those that need not be copied again.
         stop: when set, nothing further is asked for: what was read is still emitted.
         throttle: how much may be asked for at once.
 
@@ -94,9 +96,10 @@ class RedisSource:
         throttle: Throttle = UNTHROTTLED,
         on_read: ReadListener = lambda names, moment: None,
         frontier: Spans,
+        left: Callable[[int, list[bytes]], list[bytes]] = lambda db, names: names,
         move_large: MoveLarge | None = None,
     ) -> None:
-        self._frontier = frontier
+        self._frontier, self._left = frontier, left
         self._server = server
         self._move_large = move_large
         self._selection = selection
@@ -154,8 +157,8 @@ class RedisSource:
             self._frontier.open(partition, cursor)
         left = {partition: cursor for partition, cursor in cursors.items() if cursor != DONE}
         if self._options.keys_from:
-            options = self._options
-            return {name: key_pages(options.keys_from, options.page_keys, int(at or 0)) for name, at in left.items()}
+            file, size = self._options.keys_from, self._options.page_keys
+            return {name: key_pages(file, size, db, int(at or 0)) for name, at in left.items()}
         scanners = {partition: self._scanner(db, partition, cursor) for partition, cursor in left.items()}
         self._scanners = list(scanners.values())
         return {partition: scanner.pages() for partition, scanner in scanners.items()}
@@ -198,6 +201,7 @@ class RedisSource:
                 selected = self._selection.names(given)
                 if len(selected) < len(given):
                     self.temporaries += sum(map(is_temporary, given))
+                selected = self._left(db, selected)
                 names = self._underway.enter(db, selected)
                 if len(names) < len(selected) and not self._asks_types:
                     self._tally.settle("repeated", len(selected) - len(names))
@@ -262,7 +266,8 @@ class RedisSource:
         if errors := [str(kind) for kind in kinds if isinstance(kind, ErrorReply)]:
             await refuse_passing(reader.link, errors)
             raise PermissionDeniedError(f"the server refused TYPE: {errors[0]}", where=self._server.where)
-        chosen = [name for name, kind in zip(names, kinds, strict=True) if kind in wanted]
+        with understood(self._server.where, "TYPE"):
+            chosen = [name for name, kind in zip(names, kinds, strict=True) if kind in wanted]
         self._leave(db, span, list(set(names).difference(chosen)))
         return chosen
 

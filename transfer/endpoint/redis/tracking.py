@@ -27,6 +27,7 @@ from transfer.codec import resp
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import TransferError
 from transfer.wire.link import ErrorReply, Link, Reply
+from transfer.wire.understood import understood
 
 MOST_NAMES = 500_000
 """About 70 MB of hashes and times."""
@@ -136,7 +137,9 @@ class WriteTracker:
     async def _listen(self, link: Link) -> None:
         try:
             while True:
-                self._take(await link.next_push())
+                message = await link.next_push()
+                with understood(link.where, "CLIENT TRACKING"):
+                    self._take(message)
         except TransferError:
             self.lost = True
             self._signal()

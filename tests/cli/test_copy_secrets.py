@@ -119,10 +119,12 @@ async def test_conflicts_rejects_and_findings_tell_no_name_and_no_value(loud: tu
     """With --hash-keys names are hashed in the lists, in the store, and in what jobs shows of them later."""
     async with secret_pair() as (source, target):
         await ask(target, "SET", NAME, "another value")
+        await ask(source, "CONFIG", "SET", "rdbcompression", "no")
+        await ask(target, "CONFIG", "SET", "proto-max-bulk-len", 1 << 20)  # and raw: neither at once nor in pieces
         await ask(source, "SETRANGE", f"{NAME}:large", 2 << 20, VALUE)
         for number, name in enumerate((f"a:{NAME}", f"b:{NAME}")):  # two that come to one name
             await ask(source, "SET", name, number)
-        words = ("--allow", "nonempty-target", "--max-memory", "4MiB", "--rename", "a::b:", *loud)
+        words = ("--allow", "nonempty-target", "--max-memory", "4MiB", "--rename", "a::b:", "--format", "raw", *loud)
         said = await run("copy", source.url, target.url, *words, state=tmp_path)
         assert said.exit == 3, said
         assert all(code in said.out for code in ("E301", "E303", "E305"))

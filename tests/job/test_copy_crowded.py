@@ -22,7 +22,7 @@ PACE: dict[str, Any] = {"batch": 50, "rate_keys_per_s": 1500, "give_up_after_ms"
 
 @pytest.mark.parametrize("side", ["source", "target"])
 async def test_a_server_of_few_clients_is_enough_or_said_to_be_crowded(side: str, tmp_path: Path) -> None:
-    """maxclients 3, one of them taken: either all arrives with the links there are, or the one error names the limit."""
+    """maxclients 3, one of them taken: all arrives with the links there are, or the one error names the limit."""
     async with running() as source, running() as target:
         fill(source.address, KEYS)
         await ask(source if side == "source" else target, "CONFIG", "SET", "maxclients", 3)

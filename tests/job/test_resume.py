@@ -16,7 +16,7 @@ from tests.job.filling import commands, fill, size, until
 from tests.job.test_copy_stops import copying
 from tests.servers import running
 from transfer.endpoint.redis.throwaway import ThrowawayServer
-from transfer.job.store import FILE_NAME
+from transfer.job.database import FILE_NAME
 from transfer.job.trail import Trail
 from transfer.model.crash import POINTS
 

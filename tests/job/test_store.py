@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.canaries import CANARIES, assert_no_canary
+from transfer.job.database import FILE_NAME, store_path
 from transfer.job.identity import is_alive, new_job_id, process_mark
-from transfer.job.store import FILE_NAME, JobStore, store_path
+from transfer.job.store import JobStore
 from transfer.model.endpoint import Address, Secret
 from transfer.model.errors import FormatError, LinkError, LockedError, UsageError
 from transfer.model.report import DbTable, KeyCounts, Reject, Report, VerifyResult

@@ -95,7 +95,7 @@ def _bug(raised: BaseException, leaf: BaseException, state: str) -> TransferErro
 
 
 def _kept_traceback(raised: BaseException, state: str) -> Path | None:
-    from transfer.job.store import state_dir
+    from transfer.job.database import state_dir
 
     name = f"crash-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.txt"
     path = state_dir(state) / name

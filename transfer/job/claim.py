@@ -18,7 +18,8 @@ import sqlite3
 import msgspec
 
 from transfer.job.identity import process_mark
-from transfer.job.store import Job, JobStore, insert_job
+from transfer.job.rows import Job
+from transfer.job.store import JobStore, insert_job
 from transfer.model.crash import crash
 from transfer.model.endpoint import Secret
 from transfer.model.errors import LockedError, UsageError

@@ -16,7 +16,8 @@ import anyio
 import xxhash
 
 from transfer.endpoint.redis import probe
-from transfer.endpoint.redis.big.mover import BigKeys, BigOptions
+from transfer.endpoint.redis.big.move import BigOptions
+from transfer.endpoint.redis.big.mover import BigKeys
 from transfer.endpoint.redis.conflicts import CONFLICT_CODE, ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import FOLD_CODE, Folding
 from transfer.endpoint.redis.keyspace import LiveKeyspace

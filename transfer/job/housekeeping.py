@@ -18,7 +18,8 @@ import msgspec
 from transfer.endpoint.redis.leftovers import remove_temporaries
 from transfer.endpoint.redis.neighbours import neighbours
 from transfer.job.copy import open_one
-from transfer.job.store import Job, JobStore
+from transfer.job.rows import Job
+from transfer.job.store import JobStore
 from transfer.job.trail import leave_nothing
 from transfer.model.errors import LockedError
 from transfer.model.plan import CopyRequest

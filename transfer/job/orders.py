@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from transfer.job.store import Job, JobStore
+from transfer.job.rows import Job
+from transfer.job.store import JobStore
 from transfer.model.errors import UsageError
 
 Word = Literal["pause", "cancel"]

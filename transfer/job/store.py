@@ -16,17 +16,18 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
-import platformdirs
 
 from transfer import __version__
-from transfer.job.identity import is_alive, new_job_id, process_mark
+from transfer.job.database import failures_of, opened, store_path
+from transfer.job.identity import new_job_id, process_mark
+from transfer.job.rows import COLUMNS, Job, job_of, stored_error
 from transfer.model.crash import crash, point
-from transfer.model.errors import CancelledRunError, FormatError, LockedError, StateFullError, TransferError, UsageError
+from transfer.model.errors import CancelledRunError, TransferError, UsageError
 from transfer.model.report import Reject, Report
 from transfer.report.names import hashed_name, without_quoted
 
@@ -37,86 +38,10 @@ _STATE = point("store.state", "the state of the job was changed")
 _REJECTS = point("store.rejects", "rejected keys are in the store")
 _FINISHED = point("store.finished", "the job's end is in the store")
 
-FILE_NAME = "jobs.sqlite3"
-BUSY_MS = 15_000
-SCHEMA = 4
 STATES = ("planned", "running", "finished", "failed", "interrupted", "cancelled")
-_LIVE = ("planned", "running")
 _BATCH = 500
 _BATCH_S = 1.0
 _ID_TRIES = 100
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS jobs (
-  job TEXT PRIMARY KEY, command TEXT NOT NULL, state TEXT NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL,
-  request TEXT NOT NULL, label TEXT NOT NULL, plan TEXT, report TEXT, error TEXT, exit INTEGER,
-  pid INTEGER NOT NULL, process TEXT NOT NULL, host TEXT NOT NULL, version TEXT NOT NULL,
-  started_ms INTEGER NOT NULL, ended_ms INTEGER, whole TEXT NOT NULL DEFAULT '', holds INTEGER NOT NULL DEFAULT 0,
-  runs INTEGER NOT NULL DEFAULT 1);
-CREATE TABLE IF NOT EXISTS rejects (
-  number INTEGER PRIMARY KEY, job TEXT NOT NULL, db INTEGER NOT NULL, key BLOB NOT NULL, code TEXT NOT NULL,
-  cause TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS rejects_of_job ON rejects (job, number);
-CREATE INDEX IF NOT EXISTS rejects_by_key ON rejects (job, db, key);
-CREATE TABLE IF NOT EXISTS paces (
-  job TEXT PRIMARY KEY, asked TEXT NOT NULL DEFAULT '{}', number INTEGER NOT NULL DEFAULT 0, present TEXT,
-  taken INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS orders (job TEXT PRIMARY KEY, word TEXT NOT NULL);
-"""
-_ADDED = {
-    "whole": "TEXT NOT NULL DEFAULT ''",
-    "holds": "INTEGER NOT NULL DEFAULT 0",
-    "runs": "INTEGER NOT NULL DEFAULT 1",
-}
-"""Columns of jobs that came with schema 3."""
-_COLUMNS = (
-    "job, command, state, source, target, request, label, plan, report, error, exit, pid, process, host, version,"
-    " started_ms, ended_ms, whole, holds, runs, (SELECT count(*) FROM rejects WHERE rejects.job = jobs.job)"
-)
-
-
-class StoredError(msgspec.Struct, frozen=True):
-    """How a job failed."""
-
-    code: str
-    message: str
-    where: str = ""
-    hint: str = ""
-
-
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One row. `state` is `died` where the row says running and the process is gone from this machine.
-
-    `whole` is the request as JSON, all of it but secrets; `holds` that the job is not through with its pair of
-    places: it is at work, or can be resumed. `runs` counts the processes that worked on it.
-    """
-
-    job: str
-    command: str
-    state: str
-    source: str
-    target: str
-    request: str
-    label: str
-    plan: str | None
-    report: Report | None
-    error: StoredError | None
-    exit: int | None
-    pid: int
-    process: str
-    host: str
-    version: str
-    started_ms: int
-    ended_ms: int | None
-    whole: str
-    holds: bool
-    runs: int
-    rejected: int
-
-    @property
-    def live(self) -> bool:
-        """Whether a process works on it now, as far as can be seen from this machine."""
-        return self.state in _LIVE
 
 
 class JobStore:
@@ -138,17 +63,7 @@ class JobStore:
     def open(cls, directory: str = "", *, hash_keys: bool = False) -> JobStore:
         """The store in *directory* ("": the state directory of the user), made if it is not there."""
         path = store_path(directory)
-        with _failures_of(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            database = sqlite3.connect(
-                path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=32
-            )
-            try:
-                _prepare(database, path)
-            except BaseException:
-                database.close()
-                raise
+        database = opened(path)
         return cls(path, database, hash_keys)
 
     def close(self) -> None:
@@ -239,7 +154,7 @@ class JobStore:
         state = "interrupted" if code in (130, 143) else "finished" if code in (0, 3, 6, 7) else "failed"
         state = "cancelled" if isinstance(error, CancelledRunError) else state
         kept = msgspec.json.encode(msgspec.structs.replace(report, rejects=[])).decode()
-        failure = msgspec.json.encode(_stored(error)).decode() if error else None
+        failure = msgspec.json.encode(stored_error(error)).decode() if error else None
         self._write(
             "UPDATE jobs SET state = ?,"
             " holds = (holds AND (state = 'running' OR runs > 1) AND ? NOT IN ('finished', 'cancelled')),"
@@ -309,11 +224,11 @@ class JobStore:
         return self._jobs("WHERE holds ORDER BY started_ms DESC, rowid DESC", ())
 
     def _jobs(self, rest: str, values: tuple[object, ...]) -> list[Job]:
-        rows = self._read(f"SELECT {_COLUMNS} FROM jobs {rest}", values)  # noqa: S608 - constants of this module
-        return [_job(row) for row in rows]
+        rows = self._read(f"SELECT {COLUMNS} FROM jobs {rest}", values)  # noqa: S608 - constants of this module
+        return [job_of(row) for row in rows]
 
     def _read(self, statement: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
-        with self._lock, _failures_of(self.path), closing(self._database.execute(statement, values)) as cursor:
+        with self._lock, failures_of(self.path), closing(self._database.execute(statement, values)) as cursor:
             return cursor.fetchall()
 
     def _write(self, statement: str, values: tuple[object, ...]) -> int:
@@ -323,7 +238,7 @@ class JobStore:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """BEGIN IMMEDIATE: a transaction that starts as a reader cannot wait for its turn to write."""
-        with self._lock, _failures_of(self.path):
+        with self._lock, failures_of(self.path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
@@ -355,105 +270,6 @@ def insert_job(
         if database.execute(statement, (job, *rest, __version__, _now_ms(), whole, bool(whole))).rowcount == 1:
             return job
     return ""
-
-
-def state_dir(directory: str = "") -> Path:
-    """*directory* if given, else where this system keeps the state of programs for this user."""
-    return Path(directory).expanduser() if directory else Path(platformdirs.user_state_dir("transfer", appauthor=False))
-
-
-def store_path(directory: str = "") -> Path:
-    """The file of the store in *directory*; it need not be there."""
-    return state_dir(directory) / FILE_NAME
-
-
-def _prepare(database: sqlite3.Connection, path: Path) -> None:
-    _retried(lambda: database.execute("PRAGMA journal_mode = WAL").fetchone())
-    database.execute("PRAGMA synchronous = FULL")
-    found = database.execute("PRAGMA user_version").fetchone()[0]
-    if found > SCHEMA:
-        raise UsageError(
-            f"the job store is of a newer version of transfer (schema {found}, this one knows {SCHEMA})",
-            where=str(path),
-            hint="use that version, or another directory with --state DIR",
-        )
-    if found < SCHEMA:
-        database.execute("BEGIN IMMEDIATE")
-        for statement in filter(str.strip, _TABLES.split(";")):
-            database.execute(statement)
-        there = {row[1] for row in database.execute("PRAGMA table_info(jobs)")}
-        for name, kind in _ADDED.items():
-            if name not in there:
-                database.execute(f"ALTER TABLE jobs ADD COLUMN {name} {kind}")
-        database.execute(f"PRAGMA user_version = {SCHEMA}")
-        database.execute("COMMIT")
-    database.execute("SELECT job FROM jobs LIMIT 1").fetchone()
-
-
-def _retried(change_mode: Callable[[], object]) -> None:
-    """Going over to WAL does not wait for other processes as everything else does, so it is tried again here."""
-    until_s = time.monotonic() + BUSY_MS / 1000
-    while True:
-        try:
-            change_mode()
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > until_s:
-                raise
-            time.sleep(0.01)
-
-
-@contextmanager
-def _failures_of(path: Path) -> Iterator[None]:
-    """What sqlite3 and the file system say, as errors of ours."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        text = str(error)
-        if "locked" in text or "busy" in text:
-            raise LockedError(
-                f"another process holds the job store for more than {BUSY_MS // 1000} s", where=str(path)
-            ) from None
-        if "malformed" in text or "no such" in text:
-            raise _damaged(path, text) from None
-        if "full" in text or "disk I/O" in text:
-            raise StateFullError(f"the job store cannot be written: {text}", where=str(path)) from None
-        raise UsageError(f"the job store cannot be used: {text}", where=str(path), hint=_ELSEWHERE) from None
-    except sqlite3.DatabaseError as error:
-        raise _damaged(path, str(error)) from None
-    except OSError as error:
-        raise UsageError(f"the job store cannot be used: {error.strerror}", where=str(path), hint=_ELSEWHERE) from None
-
-
-_ELSEWHERE = "check the directory and the space on its disk, or name another with --state DIR"
-
-
-def _damaged(path: Path, said: str) -> FormatError:
-    hint = f"move it away (mv {path} {path}.damaged), or name another directory with --state DIR"
-    return FormatError(f"the job store is damaged: {said}", where=str(path), hint=hint)
-
-
-def _stored(error: TransferError) -> StoredError:
-    return StoredError(error.code, error.message, error.where, error.hint)
-
-
-def _job(row: tuple[object, ...]) -> Job:
-    """A row as a Job. A report that a later version wrote otherwise is left out rather than fatal."""
-    values = dict(zip(Job.__struct_fields__, row, strict=True))
-    values["report"] = _decoded(values["report"], Report)
-    values["error"] = _decoded(values["error"], StoredError)
-    values["holds"] = bool(values["holds"])
-    job = msgspec.convert(values, Job)
-    here = job.host == socket.gethostname()
-    gone = job.state in _LIVE and here and not is_alive(job.pid, job.process)
-    return msgspec.structs.replace(job, state="died") if gone else job
-
-
-def _decoded(text: object, kind: type[msgspec.Struct]) -> object:
-    try:
-        return msgspec.json.decode(text, type=kind) if isinstance(text, str) else None
-    except msgspec.MsgspecError:
-        return None
 
 
 def _literal(text: str) -> str:

@@ -221,10 +221,10 @@ class UnreadableKeyError(RefusedError):
 
 
 class TooLargeError(RefusedError):
-    """The value is larger than a quarter of --max-memory."""
+    """The value fits into no RESTORE that the target takes, and cannot go in pieces."""
 
     code = "E303"
-    default_hint = "run again with a larger --max-memory and --on-conflict skip"
+    default_hint = "the cause says what is too large; --format auto takes pieces where one RESTORE cannot"
 
 
 class FoldedKeyError(RefusedError):

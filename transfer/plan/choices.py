@@ -5,7 +5,7 @@ They enter the plan's fingerprint, so nothing of the moment (counts, clocks) is 
 
 from __future__ import annotations
 
-from transfer.model.plan import CopyRequest
+from transfer.model.plan import BIG_KEY_BYTES, CopyRequest
 from transfer.report.names import shown_name
 
 
@@ -59,6 +59,7 @@ def _pace(request: CopyRequest) -> dict[str, str]:
         "pace": polite if request.pace == "polite" else "max: nobody is spared",
         "rate": f"{request.rate_keys_per_s} keys/s" if request.rate_keys_per_s else "",
         "bwlimit": f"{_exact(request.bwlimit_bytes_per_s, _SIZES)}/s" if request.bwlimit_bytes_per_s else "",
+        "big-key": _exact(request.big_key_bytes, _SIZES) if request.big_key_bytes != BIG_KEY_BYTES else "",
         "max-duration": exact_ms(request.max_duration_ms) if request.max_duration_ms else "",
     }
 

@@ -108,8 +108,12 @@ MEANINGS: dict[str, Meaning] = {
         ("the cause is the server's own words: often an ACL key pattern", "transfer doctor URL lists missing rights"),
     ),
     "E303": Meaning(
-        "One value would take more than a quarter of --max-memory, so it was left out and named.",
-        ("run again with a larger --max-memory and --on-conflict skip: the rest is there already",),
+        "A large value goes through one DUMP and RESTORE, or in pieces. Neither was possible for this one.",
+        (
+            "one item of it is larger than a reply may be: a larger --max-memory raises that, up to 24 MiB",
+            "its type cannot be read in pieces (a module's): raise proto-max-bulk-len of the target",
+            "--format raw and --format logical each leave only one of the two ways; auto takes both",
+        ),
     ),
     "E305": Meaning(
         "Two source keys come to one name at the target by --rename or --db. The first one has it.",

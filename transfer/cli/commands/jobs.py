@@ -23,7 +23,9 @@ from transfer.cli.render.out import Out
 from transfer.cli.render.pace import pace_text
 from transfer.cli.render.summary import Paint, outcome, reject_lines, summary_lines
 from transfer.cli.request import pace_changes
-from transfer.job.store import Job, JobStore, store_path
+from transfer.job.database import store_path
+from transfer.job.rows import Job
+from transfer.job.store import JobStore
 from transfer.model.errors import UsageError
 from transfer.model.report import Reject
 from transfer.model.units import show_count, show_ms

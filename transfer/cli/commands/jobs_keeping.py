@@ -15,9 +15,11 @@ from cyclopts import Parameter
 from transfer.cli.options import Store, Talk
 from transfer.cli.render.json import simple_result
 from transfer.cli.render.out import Out
+from transfer.job.database import store_path
 from transfer.job.housekeeping import Cleaned, clean_here, clean_target, refuse_running
 from transfer.job.housekeeping import prune as forget
-from transfer.job.store import Job, JobStore, store_path
+from transfer.job.rows import Job
+from transfer.job.store import JobStore
 from transfer.model.errors import UsageError
 from transfer.model.units import duration_ms
 
@@ -74,7 +76,7 @@ def clean(
 
 def _cleaned_target(job: Job) -> int | None:
     """How many temporary keys were removed; None where the job had nothing to do with a target."""
-    from transfer.cli.commands.resume import with_stored_password
+    from transfer.cli.secrets import with_stored_password
     from transfer.job.claim import restored
 
     if not job.whole:

@@ -14,7 +14,8 @@ from transfer.cli.options import Store, Talk
 from transfer.cli.render.json import simple_result
 from transfer.cli.render.out import Out
 from transfer.job.orders import ENDS_WITHIN_S, Word, give, runs, wait_end
-from transfer.job.store import Job, JobStore
+from transfer.job.rows import Job
+from transfer.job.store import JobStore
 
 _JOB = Annotated[str, Parameter(show_default=False)]
 _NOT_YET_EXIT = 1

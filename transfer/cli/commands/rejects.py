@@ -7,8 +7,6 @@ JobStore -> Reject rows -> lines for people | data rows, names whole as base64
 from __future__ import annotations
 
 import sys
-import tempfile
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,7 +16,7 @@ from transfer.cli.options import Consent, Store, Talk
 from transfer.cli.render.json import key_fields, simple_result
 from transfer.cli.render.out import Out
 from transfer.cli.render.summary import reject_lines
-from transfer.job.rejects import rejected_keys, stored_request
+from transfer.job.rejects import of_names, rejected_keys
 from transfer.job.store import JobStore
 from transfer.model.errors import UsageError
 from transfer.model.plan import CopyRequest
@@ -80,26 +78,26 @@ def retry(
     """
     from transfer.cli.conduct import conduct
     from transfer.cli.request import allowed_hazards
+    from transfer.cli.secrets import with_passwords
     from transfer.endpoint.redis.keyfile import write_names
+    from transfer.job.claim import restored
+    from transfer.job.database import store_path
 
     with JobStore.open(store.state) as kept:
         found = kept.get(job)
         names = rejected_keys(kept, found)
     if not names:
         raise UsageError(f"{found.job} rejected no key: there is nothing to copy again", hint="transfer jobs list")
-    request = stored_request(found)
-    with tempfile.TemporaryDirectory(prefix="transfer-rejects-") as folder:
-        path = str(Path(folder) / "names")
-        write_names(path, names)
-        request = msgspec.structs.replace(
-            request,
-            dbs=tuple(pair for pair in request.dbs if pair[0] in names),
-            keys_from=path,
-            on_conflict=on_conflict or request.on_conflict,
-            allow=request.allow | allowed_hazards(consent.allow) | {"nonempty-target"},
-            state_dir=store.state,
-        )
-        return conduct(_Retry(sum(map(len, names.values()))), request, talk, no_input=consent.no_input)
+    path = store_path(store.state).with_name(f"{found.job}.retry")
+    request = of_names(with_passwords(restored(found.whole), no_input=consent.no_input), names, str(path))
+    write_names(str(path), names)
+    request = msgspec.structs.replace(
+        request,
+        on_conflict=on_conflict or request.on_conflict,
+        allow=request.allow | allowed_hazards(consent.allow) | {"nonempty-target"},
+        state_dir=store.state,
+    )
+    return conduct(_Retry(sum(map(len, names.values()))), request, talk, no_input=consent.no_input)
 
 
 class _Retry:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import sys
 from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
 
 from transfer.cli.options import Consent, Store, Talk
-from transfer.model.endpoint import Address
-from transfer.model.errors import UsageError
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.report import Report
@@ -58,30 +54,11 @@ def resume(
 
 def _ready(request: CopyRequest, store: Store, consent: Consent) -> CopyRequest:
     """The stored request with its passwords, and with a full verify where a part was asked for."""
+    from transfer.cli.secrets import with_passwords
+
     return msgspec.structs.replace(
-        request,
-        source=with_stored_password(request.source, "source", consent.no_input),
-        target=with_stored_password(request.target, "target", consent.no_input),
+        with_passwords(request, no_input=consent.no_input),
         state_dir=store.state,
         verify="none" if request.verify == "none" else "full",
         verify_sample=1.0,
     )
-
-
-def with_stored_password(address: Address, role: str, no_input: bool) -> Address:
-    from transfer.model.endpoint import Secret
-    from transfer.report.log import keep_secret
-    from transfer.wire.url import with_password
-
-    if address.password is None:
-        return address
-    found = with_password(msgspec.structs.replace(address, password=None), role)
-    if found.password is None:
-        if no_input or not sys.stdin.isatty():
-            name = f"TRANSFER_{role.upper()}_PASSWORD"
-            raise UsageError(
-                f"the password of the {role} is not kept in the job store", where=str(address), hint=f"set {name}"
-            )
-        found = msgspec.structs.replace(address, password=Secret(getpass.getpass(f"password of {address}: ")))
-    keep_secret(found.password)
-    return found

@@ -26,7 +26,7 @@ class Care(IntEnum):
 
     NONE = 0
     ESTIMATED = 1  # MEMORY USAGE samples 5 elements of a value
-    EXACT = 2  # ... all elements: it can miss one large element among many
+    EXACT = 2  # ... a thousand: it can miss one large element among many
     ALONE = 3  # one key a request
 
 

@@ -20,7 +20,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from transfer.codec import resp
 from transfer.endpoint.redis import probe
-from transfer.endpoint.redis.big.mover import TOO_LARGE_CODE
+from transfer.endpoint.redis.big.move import TOO_LARGE_CODE
 from transfer.endpoint.redis.keyfile import key_pages
 from transfer.endpoint.redis.links import Links
 from transfer.endpoint.redis.passing import refuse_passing

@@ -16,13 +16,20 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 
 import anyio
-import msgspec
 import xxhash
 
-from transfer.codec import resp
-from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.big.chunks import BuildError, Built, Chunks, Fate, LostPartsError
-from transfer.endpoint.redis.big.pieces import PIECE_BYTES, READABLE, PieceReader, UnreadableError
+from transfer.endpoint.redis.big.move import (
+    REFUSED_CODE,
+    TOO_LARGE_CODE,
+    UNREADABLE_CODE,
+    BigOptions,
+    Move,
+    StoppedError,
+    has_room,
+    most_bulk_bytes,
+)
+from transfer.endpoint.redis.big.pieces import READABLE, PieceReader, UnreadableError
 from transfer.endpoint.redis.big.temporary import temporary_name
 from transfer.endpoint.redis.big.through import Passed, is_error, pass_through
 from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
@@ -31,7 +38,6 @@ from transfer.endpoint.redis.landing import Approach, Landing, ends_run
 from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.large import LargeValue, read_large
 from transfer.endpoint.redis.links import Links
-from transfer.endpoint.redis.passing import refuse_passing
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.reading import prepare
 from transfer.endpoint.redis.server import Server
@@ -44,49 +50,10 @@ from transfer.model.units import show_bytes
 from transfer.wire.link import ErrorReply, Link
 from transfer.wire.replies import ReplyClass, classify
 
-TOO_LARGE_CODE, UNREADABLE_CODE, REFUSED_CODE = "E303", "E302", "E204"
 _AT_ONCE = 2
 _HELD_BYTES = 8 << 20
 """What one large key on its way takes of the memory budget: a piece as bytes, as items, as commands."""
 _MOST_CHANGES, _MOST_BREAKS, _MOST_ROUNDS = 3, 20, 20
-_DEFAULT_BULK_BYTES = 512 << 20
-"""proto-max-bulk-len where the target does not tell."""
-_DUMP_COPIES = 2
-"""A payload stands twice in the source's memory for a moment: as it is made, and as a reply."""
-
-
-class BigOptions(msgspec.Struct, frozen=True):
-    """`above_bytes` of MEMORY USAGE a key goes in pieces; below, through one DUMP. `job` is part of temporary names."""
-
-    above_bytes: int = 16 << 20
-    piece_bytes: int = PIECE_BYTES
-    cap_bytes: int = 32 << 20
-    job: str = "none"
-    writing: str = "auto"
-    use: str = ""
-
-
-class StoppedError(Exception):
-    """The run is to stop: what was begun is dropped, and not counted."""
-
-
-class _Move(msgspec.Struct):
-    """One key on its way; `lost` says that an answer of the target was lost, `stale` names temporary keys to remove."""
-
-    db: int
-    key: bytes
-    landing: Landing
-    to_db: int
-    kind: str = ""
-    size_bytes: int = 0
-    lost: bool = False
-    sent: bool = False
-    in_pieces: bool = False
-    only_whole: bool = False
-    changes: int = 0
-    breaks: int = 0
-    rounds: int = 0
-    stale: list[bytes] = msgspec.field(default_factory=list)
 
 
 class BigKeys:
@@ -152,14 +119,14 @@ class BigKeys:
         landing = Landing(Record(db, key, b"", NO_DEADLINE), self._approach.mapping.name(key), NO_DEADLINE)
         if self._folding is not None and not self._folding.claim(to_db, [landing]):
             return
-        move = _Move(db, key, landing, to_db, in_pieces=self._options.writing == "logical")
+        move = Move(db, key, landing, to_db, in_pieces=self._options.writing == "logical")
         while not await self._advance(move):
             move.rounds += 1
             if move.rounds > _MOST_ROUNDS:
                 self._reject(move, REFUSED_CODE, "this name kept coming and going at the target")
                 return
 
-    async def _advance(self, move: _Move) -> bool:
+    async def _advance(self, move: Move) -> bool:
         """One attempt; whether the key's fate is known."""
         self._check_stop()
         try:
@@ -182,7 +149,7 @@ class BigKeys:
             patience.progressed()
         return done
 
-    async def _broke(self, move: _Move, error: LinkError) -> None:
+    async def _broke(self, move: Move, error: LinkError) -> None:
         """A link broke in the middle: wait a moment. What breaks each time is done in pieces."""
         move.breaks += 1
         at_source = error.where == self._source.where
@@ -193,8 +160,8 @@ class BigKeys:
             text = f"the connection broke {move.breaks} times while one key was copied: {error.message}"
             raise GaveUpError(text, where=error.where)
 
-    async def _attempt(self, move: _Move, source: Link, target: Link) -> bool:
-        if not await self._look(move, source):
+    async def _attempt(self, move: Move, source: Link, target: Link) -> bool:
+        if not await move.look(source, sized=self._source.features.memory_usage):
             self._tally.settle("gone")
             return True
         if not self._policy.replace or move.lost:
@@ -208,43 +175,13 @@ class BigKeys:
             return await self._in_pieces(move, source, target)
         return await self._through(move, source, target)
 
-    async def _look(self, move: _Move, source: Link) -> bool:
-        """Type and size as of now; whether the key is there."""
-        ask = resp.command("TYPE", move.key)
-        sized = self._source.features.memory_usage
-        ask += resp.command("MEMORY", "USAGE", move.key) if sized else b""
-        ask += resp.command("STRLEN", move.key)
-        kind, *size, length = await source.ask(ask, 3 if sized else 2)
-        if isinstance(kind, ErrorReply):
-            await refuse_passing(source, [str(kind)])
-            move.kind, move.size_bytes = "unknown", 0
-            return True
-        move.kind = kind.decode("ascii", "backslashreplace") if isinstance(kind, bytes) else str(kind)
-        lengths = [answer for answer in (*size, length) if isinstance(answer, int)]
-        move.size_bytes = lengths[-1] if move.kind == "string" and lengths else max(lengths, default=0)
-        return move.kind != "none"
-
-    async def _needs_pieces(self, move: _Move, source: Link) -> bool:
+    async def _needs_pieces(self, move: Move, source: Link) -> bool:
         if move.only_whole or move.kind not in READABLE or self._options.writing == "raw":
             return False
-        return move.size_bytes > self._options.above_bytes or not await self._has_room(move, source)
+        return move.size_bytes > self._options.above_bytes or not await has_room(source, move.size_bytes)
 
-    async def _has_room(self, move: _Move, source: Link) -> bool:
-        """Whether the source has memory for the payload beside its data: else it would evict, or refuse writers."""
-        memory = await probe.memory(source)
-        free = memory.maxmemory_bytes - memory.used_bytes
-        return memory.maxmemory_bytes == 0 or free >= _DUMP_COPIES * move.size_bytes
-
-    async def _most_bytes(self, target: Link) -> int:
-        """What one bulk of a request may have at the target."""
-        if not self._bulk_bytes:
-            answer = await target.command("CONFIG", "GET", "proto-max-bulk-len")
-            told = isinstance(answer, list) and len(answer) == 2
-            self._bulk_bytes = int(answer[1]) if told else _DEFAULT_BULK_BYTES
-        return self._bulk_bytes
-
-    async def _through(self, move: _Move, source: Link, target: Link) -> bool:
-        most = await self._most_bytes(target)
+    async def _through(self, move: Move, source: Link, target: Link) -> bool:
+        most = self._bulk_bytes = self._bulk_bytes or await most_bulk_bytes(target)
         started = time.monotonic()
 
         async with self._throttle:
@@ -273,7 +210,7 @@ class BigKeys:
                 return await self._answered(move, passed)
         return True
 
-    def _too_long(self, move: _Move, size_bytes: int, most_bytes: int) -> bool:
+    def _too_long(self, move: Move, size_bytes: int, most_bytes: int) -> bool:
         if move.kind in READABLE and not move.only_whole and self._options.writing != "raw":
             move.in_pieces = True
             return False
@@ -281,7 +218,7 @@ class BigKeys:
         self._reject(move, TOO_LARGE_CODE, cause)
         return True
 
-    async def _answered(self, move: _Move, passed: Passed) -> bool:
+    async def _answered(self, move: Move, passed: Passed) -> bool:
         assert passed.landing is not None
         if is_error(passed.answer):
             return await self._refused(move, str(passed.answer))
@@ -289,7 +226,7 @@ class BigKeys:
         self._settle_written(move, passed.landing, passed.value_hash, passed.size_bytes)
         return True
 
-    async def _refused(self, move: _Move, text: str) -> bool:
+    async def _refused(self, move: Move, text: str) -> bool:
         """The target refused: now, so that it is tried again, in this form, or for good."""
         if failure := ends_run(text, self._target.where):
             raise failure
@@ -306,7 +243,7 @@ class BigKeys:
         self._reject(move, REFUSED_CODE, text)
         return True
 
-    async def _in_pieces(self, move: _Move, source: Link, target: Link) -> bool:
+    async def _in_pieces(self, move: Move, source: Link, target: Link) -> bool:
         name = temporary_name(self._options.job, next(self._numbers), move.landing.name)
         move.stale.append(name)
         self._announce(move.to_db, name)
@@ -340,7 +277,7 @@ class BigKeys:
             self._on_read([move.key], started)
         return self._conclude(move, built)
 
-    async def _not_in_pieces(self, move: _Move, reader: PieceReader) -> bool:
+    async def _not_in_pieces(self, move: Move, reader: PieceReader) -> bool:
         await reader.let_go()
         if reader.kind == "none":
             self._tally.settle("gone")
@@ -348,7 +285,7 @@ class BigKeys:
             self._reject(move, TOO_LARGE_CODE, f"a {reader.kind} can only be copied by one RESTORE")
         return True
 
-    def _failed(self, move: _Move, error: Exception) -> bool:
+    def _failed(self, move: Move, error: Exception) -> bool:
         whole = isinstance(error, LostPartsError) and self._options.writing == "auto" and not move.only_whole
         if whole:
             move.in_pieces, move.only_whole = False, True
@@ -358,7 +295,7 @@ class BigKeys:
         self._reject(move, code, f"{said}{error}")
         return True
 
-    def _conclude(self, move: _Move, built: Built) -> bool:
+    def _conclude(self, move: Move, built: Built) -> bool:
         if built.fate is Fate.CHANGED:
             move.changes += 1
             if move.changes < _MOST_CHANGES:
@@ -371,7 +308,7 @@ class BigKeys:
             self._settle_written(move, built.landing, noted, built.size_bytes)
         return built.fate is not Fate.BUSY
 
-    async def _compare(self, move: _Move, source: Link, target: Link) -> bool:
+    async def _compare(self, move: Move, source: Link, target: Link) -> bool:
         """The name is taken: whether that settles it (equal, or another's)."""
         started = time.monotonic()
         here = await read_large(source, move.key, self._source.features, throttle=self._throttle)
@@ -401,7 +338,7 @@ class BigKeys:
             fit = deadlines[0] == deadlines[1]
         return fit and not here.problem and here.same_data(there)
 
-    def _land(self, move: _Move, deadline: int) -> Landing | None:
+    def _land(self, move: Move, deadline: int) -> Landing | None:
         """Where a key with *deadline* lands; None if it does not, counted or left out by then."""
         now = self._source.now_ms()
         if not self._selection.lives_long_enough(deadline, now):
@@ -409,16 +346,16 @@ class BigKeys:
         record = Record(move.db, move.key, b"", deadline)
         return next(iter(self._approach.land([record], now, self._target.now_ms())), None)
 
-    def _settle_written(self, move: _Move, landing: Landing, value_hash: bytes, size_bytes: int) -> None:
+    def _settle_written(self, move: Move, landing: Landing, value_hash: bytes, size_bytes: int) -> None:
         self._written.note_hash(move.to_db, landing.name, value_hash)
         self._tally.settle("written")
         self._tally.bytes_written += size_bytes
         self._landmarks.note((move.db, move.key), (move.to_db, landing.name))
 
-    def _reject(self, move: _Move, code: str, cause: str) -> None:
+    def _reject(self, move: Move, code: str, cause: str) -> None:
         self._tally.reject(move.db, move.key, code, cause)
 
-    async def _clean(self, move: _Move, target: Link) -> None:
+    async def _clean(self, move: Move, target: Link) -> None:
         """Temporary keys of attempts whose link broke."""
         if move.stale and not target.closed:
             await target.command("UNLINK", *move.stale)

@@ -218,6 +218,14 @@ def overlook_that_a_server_was_replaced() -> None:
     server.Server._dial_known = anybody  # type: ignore[method-assign]
 
 
+@mutant("N2late")
+def leave_old_connections_at_the_target() -> None:
+    async def spare(self: Any, link: Any) -> None:
+        self._broken.clear()
+
+    links.Links._end_broken = spare  # type: ignore[method-assign]
+
+
 @mutant("S14", "N1")
 def leave_links_open() -> None:
     async def kept(self: Any) -> None:

@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 WORKERS ?= 2
+SCALE   ?= 0.02
+RESULTS ?= .faults
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench faults clean
 
 $(VENV)/.core: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -31,5 +33,11 @@ check: $(VENV)/.test  ## what must hold before a commit
 bench: $(VENV)/.test  ## one million keys, beside the peers, on throw-away servers
 	$(BIN)/python benchmarks/bench_copy.py
 
+faults: $(VENV)/.test  ## every fault row, SCALE of its full count, and docs/reliability.md from what came of it
+	mkdir -p $(RESULTS)
+	$(BIN)/python -m tests.campaign --scale $(SCALE) > $(RESULTS)/runs.jsonl; failed=$$?; \
+	$(BIN)/python -m tests.campaign.mutants > $(RESULTS)/mutants.jsonl || failed=1; \
+	$(BIN)/python -m tests.campaign.table $(RESULTS)/*.jsonl > docs/reliability.md; exit $$failed
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(RESULTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis

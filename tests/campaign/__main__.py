@@ -6,10 +6,13 @@ One JSON line a run on stdout, a summary a case at the end; exit 1 where any run
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import subprocess
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 from tests.campaign.bench import Bench
@@ -21,7 +24,7 @@ from tests.campaign.skips import Skip
 def play(bench: Bench, row: Case, seed: int) -> dict[str, Any]:
     """One run: what came of it, and how to do it again."""
     began = time.monotonic()
-    told: dict[str, Any] = {"case": row.name, "seed": seed, "ok": True}
+    told: dict[str, Any] = {"case": row.name, "seed": seed, "ok": True, "commit": commit()}
     try:
         bench.begin_run(row.name, seed)
         row.play(bench)
@@ -48,13 +51,23 @@ def summary(name: str, told: list[dict[str, Any]]) -> dict[str, Any]:
     seconds = round(sum(row["seconds"] for row in told), 1)
     fired = sum(1 for row in ran if row.get("fired", 1))
     line = {"summary": name, "n": len(ran), "failures": failures, "bound": bound(len(ran), failures)}
-    return line | {"struck": fired, "seconds": seconds, "skipped": skipped}
+    return line | {"struck": fired, "seconds": seconds, "skipped": skipped, "commit": commit()}
+
+
+@functools.cache
+def commit() -> str:
+    """What is measured; a star where files differ from it."""
+    root = Path(__file__).parents[2]
+    said = subprocess.run(
+        ["git", "describe", "--always", "--dirty=*"], cwd=root, capture_output=True, text=True, check=False
+    )
+    return said.stdout.strip() or "unknown"
 
 
 def main(words: list[str] | None = None) -> int:
     """Run what *words* name."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
-    parser.add_argument("case", nargs="*", help=f"of {' '.join(CASES)}; none: all")
+    parser.add_argument("case", nargs="*", help=f"of {' '.join(CASES)}, also CASE@A:B; none: all")
     parser.add_argument("--seeds", default="", help="A:B; default 0:GOAL*SCALE of each case")
     parser.add_argument("--scale", type=float, default=0.01, help="share of each case's goal (default 0.01)")
     parser.add_argument("--stop", action="store_true", help="end at the first failure")
@@ -62,8 +75,10 @@ def main(words: list[str] | None = None) -> int:
     asked = parser.parse_args(words)
     bench, failed, until = Bench(), False, time.monotonic() + asked.minutes * 60
     try:
-        for row in [CASES[name] for name in asked.case] or CASES.values():
-            first, last = _seeds(asked.seeds, max(1, round(row.goal * asked.scale)))
+        for word in asked.case or CASES:
+            name, _, own = word.partition("@")
+            row = CASES[name]
+            first, last = _seeds(own or asked.seeds, max(1, round(row.goal * asked.scale)))
             told = []
             for seed in range(first, last):
                 if time.monotonic() > until:

@@ -34,6 +34,8 @@ PAIRS = (
     ("redis-8.2", "redis-7.0"),
 )
 SAME_DATA_SEEDS = 10
+SECRETS = {"TRANSFER_SOURCE_PASSWORD": PASSWORD, "TRANSFER_TARGET_PASSWORD": PASSWORD}
+"""For `resume`: the store holds no password."""
 FOREIGN = b"foreign:"
 _ANYIO_RACE = "asyncio.exceptions.InvalidStateError: invalid state"
 """anyio's unix stream, cancelled while its socket becomes ready: the loop prints it, and nothing comes of it."""
@@ -118,8 +120,12 @@ class Bench:
             need(not change, "the source was changed:", change.told())
         source.empty()
         data.fill(source.client(), wanted[0], keys)
-        self._snapshots.pop(id(source), None)
+        self.forget_snapshot(source)
         source.holds = None if fresh else wanted
+
+    def forget_snapshot(self, server: Server) -> None:
+        """It holds other data now."""
+        self._snapshots.pop(id(server), None)
 
     def held(self, server: Server) -> Snapshot:
         """What a server holds; read once for data that stay."""

@@ -30,14 +30,15 @@ _ODD_NUMBERS = (b"0", b"-1", b"9223372036854775807", b"-9223372036854775808", b"
 
 
 def fill(client: Client, seed: int, keys: int, *, dbs: tuple[int, ...] = DBS) -> None:
-    """Put *keys* keys into an empty server, spread over *dbs*."""
+    """Put *keys* keys into an empty server, spread over *dbs*; every third seed has hardly anything but strings."""
     chance = random.Random(seed)
+    plain = seed % 3 == 1
     per_db: dict[int, list[Words]] = {}
     for number in range(keys):
         db = chance.choice(dbs)
         name = name_of(number, chance)
         commands = per_db.setdefault(db, [])
-        commands += _value(name, number, chance)
+        commands += [("SET", name, chance.randbytes(20))] if plain and number % 23 else _value(name, number, chance)
         if number % 3 == 0:
             commands.append(("PEXPIREAT", name, IN_2099_MS + number))
         elif number % 50 == 1:
@@ -47,6 +48,28 @@ def fill(client: Client, seed: int, keys: int, *, dbs: tuple[int, ...] = DBS) ->
         for at in range(0, len(commands), _AT_ONCE):
             client.must(commands[at : at + _AT_ONCE])
     client.ask("SELECT", 0)
+
+
+def fill_large(client: Client, seed: int, size_bytes: int) -> None:
+    """Two keys of each type, of about *size_bytes* each, one of the two with a deadline."""
+    chance = random.Random(seed)
+    piece, many = chance.randbytes(1000), range(size_bytes // 1000)
+    for number in range(2):
+        names = [
+            b"large%d:%b{x}" % (number, kind) for kind in (b"string", b"list", b"set", b"hash", b"zset", b"stream")
+        ]
+        text, line, group, table, ranked, stream = names
+        commands: list[Words] = [("SET", text, piece * len(many))]
+        commands += [("RPUSH", line, piece + b"%d" % at) for at in many]
+        commands += [("SADD", group, piece + b"%d" % at) for at in many]
+        commands += [("HSET", table, b"f%d" % at, piece) for at in many]
+        commands += [("ZADD", ranked, at / 7, piece + b"%d" % at) for at in many]
+        commands += [("XADD", stream, b"%d-1" % (at + 1), "f", piece) for at in many]
+        commands.append(("XGROUP", "CREATE", stream, "g", "5-1"))
+        commands.append(("XREADGROUP", "GROUP", "g", "c", "COUNT", 3, "STREAMS", stream, ">"))
+        if number:
+            commands += [("PEXPIREAT", name, IN_2099_MS) for name in names]
+        client.must(commands)
 
 
 def name_of(number: int, chance: random.Random) -> bytes:

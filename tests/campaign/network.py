@@ -37,7 +37,7 @@ def reset(bench: Bench) -> None:
     need(run.result["restarts"] == 0, "a reset is no restart:", run.told())
 
 
-@case("N2", "one to three replies of the target swallowed, then RST", 500)
+@case("N2", "one to three replies of the target, or requests to it, swallowed, then RST", 500)
 def swallow(bench: Bench) -> None:
     source, target = bench.pair()
     bench.fill(source, KEYS)
@@ -46,7 +46,9 @@ def swallow(bench: Bench) -> None:
     def strike() -> None:
         for _ in range(bench.chance.choice((1, 1, 2, 3))):
             count = bench.chance.choice((1, 1, 2, 5))
-            bench.proxies.arm("target", Swallow(after_messages=bench.chance.randrange(1, 2500), count=count))
+            side = bench.chance.choice(("replies", "replies", "requests"))
+            at = bench.chance.randrange(1, 2500)
+            bench.proxies.arm("target", Swallow(side=side, after_messages=at, count=count))  # type: ignore[arg-type]
 
     form = ("--format", "logical") if bench.chance.random() < 0.3 else ()
     words = ("--timeout", "1s", *form, *_consent(foreign))  # fewer replies than are swallowed: it waits for the rest

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from transfer.model.errors import LimitError
 from transfer.pipeline.buckets import BucketStore
-from transfer.pipeline.ledger import Ledger
+from transfer.pipeline.ledger import Ledger, hashes_of_names
 
 notes = st.lists(st.tuples(st.integers(0, 2), st.binary(max_size=3), st.binary(max_size=3)), max_size=60)
 SMALLEST = 1
@@ -50,7 +50,7 @@ def test_what_one_ledger_has_and_the_other_lacks_is_found(
 
     found = list(filled(left).missing_from(filled(right)))
 
-    assert sorted(found) == sorted(xxhash.xxh3_64_digest(key, db) for db, key in wanted)
+    assert sorted(found) == sorted(name for db, key in wanted for name in hashes_of_names(db, [key]))
 
 
 @given(records=st.lists(st.tuples(st.integers(0, 600), st.binary(min_size=2, max_size=2)), max_size=2500))
@@ -114,3 +114,13 @@ def test_a_full_disk_is_named_with_its_numbers(tmp_path: Path, monkeypatch: pyte
 
     with pytest.raises(LimitError, match="4,096,000 bytes are free"):
         store.add([b"%08d" % number for number in range(1000)], [b"12345678"] * 1000)
+
+
+def test_short_names_of_different_databases_are_told_apart() -> None:
+    """A small seed is only xored into a short name: `k41` in database 3 must not be `k42` in database 0."""
+    lengths = (b"%d", b"k%02d", b"key:%04d", b"user:%011d")
+    names = [form % number for form in lengths for number in range(100)]
+
+    hashes = {known for db in range(16) for known in hashes_of_names(db, names)}
+
+    assert len(hashes) == 16 * len(names)

@@ -40,7 +40,7 @@ from transfer.model.value import Value
 from transfer.pipeline.budget import ByteBudget
 from transfer.pipeline.flow import Flow
 from transfer.pipeline.frontier import Frontier
-from transfer.pipeline.ledger import Ledger, name_hash
+from transfer.pipeline.ledger import Ledger, hashes_of_names
 from transfer.pipeline.pace import Pace
 from transfer.pipeline.throttle import Governor
 from transfer.verify.checks import compare
@@ -156,8 +156,10 @@ class Engine:
 
     def _not_settled(self, db: int, names: list[bytes]) -> list[bytes]:
         """*names* of the source without those that were settled just before an earlier process died."""
-        recent, name, to_db = self._recent, self.mapping.name, self.mapping.dbs[db]
-        return [key for key in names if name_hash(to_db, name(key)) not in recent] if recent else names
+        if not (recent := self._recent):
+            return names
+        hashes = hashes_of_names(self.mapping.dbs[db], map(self.mapping.name, names))
+        return [key for key, known in zip(names, hashes, strict=True) if known not in recent]
 
     async def attempt(self, stop: anyio.Event) -> None:
         """Copy what is left; returns when it is acknowledged, or drained after *stop*. The next one starts anew.

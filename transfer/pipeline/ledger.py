@@ -1,14 +1,17 @@
 """What this run did with which key, in 16 bytes a key.
 
-    (db, key, value) -> xxh3-64 of the name (seeded with db) + xxh3-64 of the value -> BucketStore
+    (db, key, value) -> xxh3-64 of the name (seeded by db) + xxh3-64 of the value -> BucketStore
 
 Two names with one hash are taken for one: in 10 million keys the chance of any such pair is 3 in a million.
 xxh3 is no defence against somebody who chooses names to collide.
+
+Seeds are spread over all 64 bits: xxh3 only xors a seed into names of up to 16 bytes, so that with seeds 0, 1, 2 ...
+`k41` of database 3 would be a name like `k42` of database 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 
 import xxhash
@@ -19,13 +22,16 @@ Noted = Callable[[bytes, bytes], None]
 """Told of hashes of names and of values, each in one."""
 
 
+_SPREAD, _ALL_BITS = 0x9E3779B97F4A7C15, (1 << 64) - 1
+
+
+def hashes_of_names(db: int, names: Iterable[bytes]) -> Iterable[bytes]:
+    """Under which each of *names* in database *db* is noted."""
+    return map(xxhash.xxh3_64_digest, names, repeat(db * _SPREAD & _ALL_BITS))
+
+
 def _to_nobody(hashes: bytes, values: bytes) -> None:
     pass
-
-
-def name_hash(db: int, key: bytes) -> bytes:
-    """How a ledger knows *key* of logical database *db*."""
-    return xxhash.xxh3_64_digest(key, db)
 
 
 class Ledger:
@@ -52,7 +58,7 @@ class Ledger:
         self, db: int, keys: list[bytes], values: list[bytes], deadlines: Sequence[int] | None = None
     ) -> tuple[bytes, bytes]:
         """What `note` remembers of these: hashes of names, and of values, each in one."""
-        names = map(xxhash.xxh3_64_digest, keys, repeat(db))
+        names = hashes_of_names(db, keys)
         if deadlines is None or max(deadlines, default=-1) < 0:
             return b"".join(names), b"".join(map(xxhash.xxh3_64_digest, values))
         return b"".join(names), b"".join(map(xxhash.xxh3_64_digest, values, map(_PLUS_ONE, deadlines)))
@@ -63,13 +69,14 @@ class Ledger:
 
     def note_hash(self, db: int, key: bytes, value_hash: bytes) -> None:
         """Remember *key* with a hash made elsewhere, as `note` would: of a value that was never held whole."""
-        name = name_hash(db, key)
+        (name,) = hashes_of_names(db, (key,))
         self.add(name, value_hash)
         self._on_note(name, value_hash)
 
     def value_hash(self, db: int, key: bytes) -> bytes | None:
         """The hash noted last for this key, None if it was never noted. Slow: for the few keys in doubt."""
-        return self._store.find(name_hash(db, key))
+        (name,) = hashes_of_names(db, (key,))
+        return self._store.find(name)
 
     def distinct(self) -> int:
         """How many different keys were noted."""

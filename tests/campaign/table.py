@@ -73,7 +73,7 @@ def _rows(runs: dict[tuple[str, int], dict[str, Any]]) -> None:
         struck = sum(bool(run.get("fired", 1)) for run in mine)
         limit = bound(struck, failures)
         seconds = sum(run["seconds"] for run in mine) / len(mine)
-        said = f"{limit:.2%}" if limit else "-"
+        said = f"{limit:.2%}" if limit and limit < 1 else "-"
         print(f"| {name} | {row.what} | {len(mine):,} | {struck:,} | {failures} | {said} | {seconds:.1f} |")
     print()
     if missing:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.servers import ask, running
-from transfer.endpoint.redis.big.temporary import remove_temporaries, slot_of, temporary_name
+from transfer.endpoint.redis.big.temporary import slot_of, temporary_name
+from transfer.endpoint.redis.leftovers import remove_temporaries
 from transfer.endpoint.redis.server import Server
 from transfer.model.selection import Selection, is_temporary
 

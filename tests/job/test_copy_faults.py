@@ -203,10 +203,13 @@ async def test_what_expired_at_the_target_is_said(tmp_path: Path) -> None:
     """Read from its INFO before and after; no loss, and it explains what is missing."""
     async with running() as source, running() as target:
         fill(source.address, 300)
-        for number in range(20):
-            await ask(target, "SET", f"short{number}", "x", "PX", 1500)
 
-        report = await copied(source, target, tmp_path, rate_keys_per_s=100)
+        async def expire() -> None:
+            await until(lambda: size(target.address) > 10)
+            for number in range(20):
+                await ask(target, "SET", f"short{number}", "x", "PX", 1)
+
+        report = await beside(lambda: copied(source, target, tmp_path, rate_keys_per_s=100, batch=10), expire)
 
         assert any("keys reached their deadlines at the target" in note for note in report.notes), report.notes
 

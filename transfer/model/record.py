@@ -7,6 +7,21 @@ import msgspec
 NO_DEADLINE = -1
 """`expire_at_ms` of a key that never expires. A deadline is a positive Unix time in milliseconds."""
 
+_SPREAD, _ALL_BITS = 0x9E3779B97F4A7C15, (1 << 64) - 1
+
+
+def seed(number: int) -> int:
+    """A seed of xxh3 for *number*, spread over all bits; 0 for 0.
+
+    xxh3 only xors a seed into inputs of up to 16 bytes: with seeds 0, 1, 2 ... `k41` with seed 3 is `k42` with 0.
+    """
+    return number * _SPREAD & _ALL_BITS
+
+
+def deadline_seed(expire_at_ms: int) -> int:
+    """The seed of a value's hash that stands for its deadline, too; 0 for none."""
+    return seed(expire_at_ms + 1)
+
 
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One key as it was at one moment.

@@ -5,8 +5,7 @@
 Two names with one hash are taken for one: in 10 million keys the chance of any such pair is 3 in a million.
 xxh3 is no defence against somebody who chooses names to collide.
 
-Seeds are spread over all 64 bits: xxh3 only xors a seed into names of up to 16 bytes, so that with seeds 0, 1, 2 ...
-`k41` of database 3 would be a name like `k42` of database 0.
+Seeds stand for the database, and for the deadline (`model.record.seed`).
 """
 
 from __future__ import annotations
@@ -16,18 +15,16 @@ from itertools import repeat
 
 import xxhash
 
+from transfer.model.record import deadline_seed, seed
 from transfer.pipeline.buckets import HASH_BYTES, BucketStore
 
 Noted = Callable[[bytes, bytes], None]
 """Told of hashes of names and of values, each in one."""
 
 
-_SPREAD, _ALL_BITS = 0x9E3779B97F4A7C15, (1 << 64) - 1
-
-
 def hashes_of_names(db: int, names: Iterable[bytes]) -> Iterable[bytes]:
     """Under which each of *names* in database *db* is noted."""
-    return map(xxhash.xxh3_64_digest, names, repeat(db * _SPREAD & _ALL_BITS))
+    return map(xxhash.xxh3_64_digest, names, repeat(seed(db)))
 
 
 def _to_nobody(hashes: bytes, values: bytes) -> None:
@@ -61,7 +58,8 @@ class Ledger:
         names = hashes_of_names(db, keys)
         if deadlines is None or max(deadlines, default=-1) < 0:
             return b"".join(names), b"".join(map(xxhash.xxh3_64_digest, values))
-        return b"".join(names), b"".join(map(xxhash.xxh3_64_digest, values, map(_PLUS_ONE, deadlines)))
+        seeds = [0 if at < 0 else deadline_seed(at) for at in deadlines]
+        return b"".join(names), b"".join(map(xxhash.xxh3_64_digest, values, seeds))
 
     def add(self, hashes: bytes, values: bytes) -> None:
         """Remember what `hashed` gave; whoever is told of notes knows of it already."""
@@ -89,7 +87,3 @@ class Ledger:
     def close(self) -> None:
         """Let go of memory and file."""
         self._store.close()
-
-
-_PLUS_ONE = (1).__add__
-"""0 for no deadline (-1), so that noting none and not noting it are the same."""

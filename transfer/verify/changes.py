@@ -19,6 +19,7 @@ import xxhash
 
 from transfer.codec.strings import string_of
 from transfer.model.ports import KeyLedger
+from transfer.model.record import deadline_seed
 
 
 class Watch(Protocol):
@@ -72,7 +73,7 @@ class ChangesSinceCopy:
     *watch* must have forgotten, key by key, what the copy's reads have seen (WriteTracker.clean).
     *ledgers* hold what the copy read: target database and name, and the bytes of the source's DUMP payload, or of
     the string itself where it was read as one, with its deadline where *deadlines_noted* (hash seeded with
-    deadline + 1, as `Ledger.note` does).
+    `deadline_seed`, as `Ledger.note` does).
     """
 
     def __init__(
@@ -108,6 +109,6 @@ class ChangesSinceCopy:
         return watch is None or watch.changed_since(key, self._began)
 
     def _says_the_same(self, read: set[bytes], payload: bytes | None, left_ms: int) -> bool:
-        seed = left_ms + 1 if self._deadlines_noted else 0
+        seed = deadline_seed(left_ms) if self._deadlines_noted else 0
         forms = () if payload is None else (payload, string_of(payload))
         return any(form is not None and xxhash.xxh3_64_digest(form, seed) in read for form in forms)

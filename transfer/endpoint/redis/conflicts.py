@@ -21,7 +21,7 @@ from transfer.codec.unordered import same_items
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Delivery, Landing
 from transfer.model.ports import KeyLedger, SameValue, ValuesOf
-from transfer.model.record import NO_DEADLINE
+from transfer.model.record import NO_DEADLINE, deadline_seed
 from transfer.model.report import Reject
 from transfer.model.tally import Tally
 from transfer.model.value import ReadValue
@@ -147,7 +147,7 @@ class Conflicts:
             return True
         noted = {ledger.value_hash(db, landing.name) for ledger in (self._written, self._announced)}
         forms[0] = stamp(forms[0], self._source_version())
-        return not noted.isdisjoint(xxhash.xxh3_64_digest(form, deadline + 1) for form in forms)
+        return not noted.isdisjoint(xxhash.xxh3_64_digest(form, deadline_seed(deadline)) for form in forms)
 
     async def _weigh(self, delivery: Delivery, differing: list[_Differing]) -> None:
         """Compare as values those whose bodies or deadlines differ."""

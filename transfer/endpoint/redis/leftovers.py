@@ -5,6 +5,7 @@ transfer:tmp:JOB:...   built there before a big key gets its own name; of a live
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from transfer.codec import resp
@@ -14,15 +15,20 @@ from transfer.endpoint.redis.server import Server
 from transfer.wire.link import Link
 
 _AT_ONCE = 1000
+_JOB = re.compile(r"[0-9a-z-]+")
+"""Nothing that a glob would understand."""
 
 
 async def remove_temporaries(server: Server, job: str) -> int:
     """Remove the temporary keys of *job*, an id from the store, from every database; returns how many there were.
 
     Raises:
+        ValueError: *job* is no job id.
         PermissionDeniedError: the user may not SCAN or UNLINK.
         LinkError: the connection broke; what was removed stays removed.
     """
+    if not _JOB.fullmatch(job):
+        raise ValueError(f"{job!r} is no job id")
     async with server.link(db=0) as link:
         return sum([await _removed(link, db, job) for db in sorted(await probe.keyspace(link))])
 

@@ -36,6 +36,7 @@ from transfer.wire.link import ErrorReply, Link
 READY_WITHIN_S = 10.0
 END_WITHIN_S = 5.0
 _POLL_S = 0.005
+_HIGHEST_PORT = 55_535
 _PORT_TRIES = 5
 _TAIL_LINES = 12
 _UNIX_PATH_LIMIT_BYTES = 103  # sun_path holds 104 bytes on macOS, 108 on Linux, both with a closing NUL
@@ -238,9 +239,12 @@ def _addresses(folder: Path, unix: bool, port: int | None, password: str) -> lis
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A cluster node listens 10,000 above its port, too: so one that leaves room for that."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            if (number := int(probe.getsockname()[1])) <= _HIGHEST_PORT:
+                return number
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ from transfer.endpoint.redis.reading import prepare
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import GaveUpError, LinkError, OversizedReplyError
 from transfer.model.ports import UNTHROTTLED, Budget, KeyLedger, ReadListener, Throttle
-from transfer.model.record import NO_DEADLINE, Record
+from transfer.model.record import NO_DEADLINE, Record, deadline_seed
 from transfer.model.selection import Selection
 from transfer.model.tally import Tally
 from transfer.model.units import show_bytes
@@ -93,7 +93,7 @@ class BigKeys:
         self._patience = patience
         self._paced, self._stop = paced, stop
         self._from = Links(source, cap_bytes=options.cap_bytes, prepare=lambda link: prepare(link, source.features))
-        self._to = Links(target, cap_bytes=options.cap_bytes)
+        self._to = Links(target, cap_bytes=options.cap_bytes, writes=True)
         self._turns = anyio.CapacityLimiter(_AT_ONCE)
         self._numbers = count(1)
         self._bulk_bytes = 0
@@ -303,7 +303,7 @@ class BigKeys:
             cause = f"it changes faster than it can be read: it was written during each of {_MOST_CHANGES} readings"
             self._reject(move, UNREADABLE_CODE, cause)
         elif built.fate is Fate.WRITTEN and built.landing is not None:
-            noted = xxhash.xxh3_64_digest(b"in pieces", built.landing.record.expire_at_ms + 1)
+            noted = xxhash.xxh3_64_digest(b"in pieces", deadline_seed(built.landing.record.expire_at_ms))
             self._tally.bytes_read += built.size_bytes
             self._settle_written(move, built.landing, noted, built.size_bytes)
         return built.fate is not Fate.BUSY
@@ -326,7 +326,7 @@ class BigKeys:
             self._conflicts.conflict(move.to_db, landing)
             return True
         self._on_read([move.key], started)
-        digest = xxhash.xxh3_64_digest(here.digest, here.expire_at_ms + 1)
+        digest = xxhash.xxh3_64_digest(here.digest, deadline_seed(here.expire_at_ms))
         (self._written if ours else self._found_equal).note_hash(move.to_db, landing.name, digest)
         self._tally.settle("repeated" if ours else "already")
         return True

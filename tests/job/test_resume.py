@@ -250,3 +250,16 @@ def test_what_was_not_flushed_is_sent_and_not_written(tmp_path: Path) -> None:
     assert ([kind for kind, _, _ in other.records()], other.positions()) == (["written"], {"db0/0.0": "17"})
     rights: Any = (tmp_path / "j.trail").stat().st_mode & 0o777
     assert rights == 0o600
+
+
+def test_only_what_was_settled_is_recent(tmp_path: Path) -> None:
+    """A name that was claimed, or about to be sent, is still to be copied."""
+    trail = Trail.open(tmp_path / "j.trail")
+    trail.noting("owners")(b"claimed!", b"v" * 8)
+    trail.sent(b"underway", b"v" * 8)
+    trail.landed(trail.sent(b"arrived!", b"v" * 8))
+    for kind in ("written", "found_equal", "kept"):
+        trail.noting(kind)(kind.encode().ljust(12)[:8], b"v" * 8)
+    trail.flush()
+
+    assert trail.recent() == {b"arrived!", b"written ", b"found_eq", b"kept    "}

@@ -34,8 +34,11 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WI
 CREATE TABLE IF NOT EXISTS positions (partition TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, hashes BLOB NOT NULL,
   vals BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS landed (number INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS temporaries (db INTEGER NOT NULL, name BLOB NOT NULL);
 """
+_KIND = "CASE WHEN number IN landed THEN 'written' ELSE kind END"
+"""What has landed is told beside the records: to update a row would write its hashes once more."""
 _SYNC_S = 1.0
 _FACTS_S = 0.5
 _RECENT = 64
@@ -135,7 +138,7 @@ class Trail:
         self.before()
         with self._transaction() as database:
             if self._landed:
-                database.executemany("UPDATE records SET kind = 'written' WHERE number = ?", self._landed)
+                database.executemany("INSERT INTO landed VALUES (?)", self._landed)
             if self._noted:
                 database.executemany("INSERT INTO records (kind, hashes, vals) VALUES (?, ?, ?)", self._noted)
             if self._moved:
@@ -187,12 +190,12 @@ class Trail:
     def records(self) -> Iterator[tuple[str, bytes, bytes]]:
         """(kind, hashes, values) in the order they were kept."""
         with _failures_of(self.path), closing(self._database.cursor()) as cursor:
-            yield from cursor.execute("SELECT kind, hashes, vals FROM records ORDER BY number")
+            yield from cursor.execute(f"SELECT {_KIND}, hashes, vals FROM records ORDER BY number")  # noqa: S608
 
     def recent(self) -> set[bytes]:
         """Hashes of the names that were settled last: those beyond the positions are among them."""
-        kinds = "('written', 'found_equal', 'kept')"
-        query = f"SELECT hashes FROM records WHERE kind IN {kinds} ORDER BY number DESC LIMIT {_RECENT}"  # noqa: S608
+        settled = "(kind IN ('found_equal', 'kept', 'written') OR number IN landed)"
+        query = f"SELECT hashes FROM records WHERE {settled} ORDER BY number DESC LIMIT {_RECENT}"  # noqa: S608
         with _failures_of(self.path):
             rows = [row[0] for row in self._database.execute(query)]
         return {hashes[at : at + 8] for hashes in rows for at in range(0, len(hashes), 8)}

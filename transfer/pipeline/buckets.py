@@ -1,7 +1,7 @@
 """Many small records by hash, in memory as long as they fit, then on disk: exact, and bounded.
 
     hash (8 bytes) + value (fixed width) -> unsorted -> bucket (first byte of the hash) -> ... bytearray
-                                                                                         `-> full: one unlinked file
+                                              `-> full: one unlinked file <-----------------------'
 
 Rule 1: records are only appended; of those with the same hash the last one holds. They are put into their buckets
         when the first question is asked: most stores of a run are never asked one.
@@ -45,6 +45,7 @@ class BucketStore:
         self._many = struct.Struct(f"{HASH_BYTES}s{value_bytes}x" * _AT_ONCE)
         self._buckets = [bytearray() for _ in range(_BUCKETS)]
         self._unsorted: list[tuple[bytes, bytes]] = []
+        self._aside: list[tuple[int, int, int]] = []
         self._held_bytes = 0
         self._file = -1
         self._file_bytes = 0
@@ -63,7 +64,7 @@ class BucketStore:
         self._unsorted.append((hashes, values))
         self._held_bytes += len(hashes) + len(values)
         if self._held_bytes > self._memory_bytes:
-            self._spill()
+            self._set_aside()
 
     def add_records(self, records: Iterable[bytes]) -> None:
         """Like `add`, hash and value of each in one."""
@@ -113,7 +114,7 @@ class BucketStore:
         """Let go of memory and file; safe to call twice."""
         self._buckets = [bytearray() for _ in range(_BUCKETS)]
         self._segments = [[] for _ in range(_BUCKETS)]
-        self._unsorted = []
+        self._unsorted, self._aside = [], []
         self._held_bytes = self._file_bytes = 0
         if self._file >= 0:
             os.close(self._file)
@@ -125,11 +126,31 @@ class BucketStore:
 
     def _sort(self) -> None:
         """Put what was added since into its buckets."""
+        aside, self._aside = self._aside, []
+        for at, hashes_bytes, values_bytes in aside:
+            self._take(os.pread(self._file, hashes_bytes, at), os.pread(self._file, values_bytes, at + hashes_bytes))
+            self._held_bytes += hashes_bytes + values_bytes
+            if self._held_bytes > self._memory_bytes:
+                self._spill()
+        unsorted, self._unsorted = self._unsorted, []
+        for hashes, values in unsorted:
+            self._take(hashes, values)
+
+    def _take(self, hashes: bytes, values: bytes) -> None:
         buckets = self._buckets
-        for hashes, values in self._unsorted:
-            for (key,), (value,) in zip(_PIECES(hashes), self._values(values), strict=True):
-                buckets[key[0]] += key + value
-        self._unsorted = []
+        for (key,), (value,) in zip(_PIECES(hashes), self._values(values), strict=True):
+            buckets[key[0]] += key + value
+
+    def _set_aside(self) -> None:
+        """Move what is not sorted yet to the file as it is; if that is not what fills the memory, the buckets."""
+        self._open_file()
+        waiting, self._unsorted = self._unsorted, []
+        for hashes, values in waiting:
+            self._aside.append((self._file_bytes, len(hashes), len(values)))
+            self._file_bytes = _write_all(self._file, hashes + values, self._file_bytes)
+            self._held_bytes -= len(hashes) + len(values)
+        if self._held_bytes > self._memory_bytes // 2:
+            self._spill()
 
     def _whole(self, number: int) -> bytes:
         self._sort()
@@ -143,15 +164,14 @@ class BucketStore:
         return bytes(data[at + HASH_BYTES : at + self.record_bytes]) if at >= 0 else None
 
     def _spill(self) -> None:
+        """Move the buckets to the file."""
         self._open_file()
-        self._sort()
         for number, bucket in enumerate(self._buckets):
             if bucket:
-                _write_all(self._file, bucket, self._file_bytes)
                 self._segments[number].append((self._file_bytes, len(bucket)))
-                self._file_bytes += len(bucket)
+                self._file_bytes = _write_all(self._file, bucket, self._file_bytes)
+                self._held_bytes -= len(bucket)
         self._buckets = [bytearray() for _ in range(_BUCKETS)]
-        self._held_bytes = 0
 
     def _open_file(self) -> None:
         disk = os.statvfs(self._spill_dir)
@@ -168,8 +188,10 @@ class BucketStore:
             os.unlink(path)
 
 
-def _write_all(file: int, data: bytearray, at: int) -> None:
+def _write_all(file: int, data: bytes | bytearray, at: int) -> int:
+    """Returns where the data ends."""
     with memoryview(data) as view:
         done = 0
         while done < len(view):
             done += os.pwrite(file, view[done:], at + done)
+    return at + len(data)

@@ -65,7 +65,7 @@ class Approach:
 
     def straight(self, batch: Batch, target_now_ms: int) -> bool:
         """Whether every record of *batch* lands under its own name and deadline, and none has passed."""
-        return self._plain and all(deadline < 0 or deadline > target_now_ms for deadline in batch.deadlines)
+        return self._plain and not [at for at in batch.deadlines if -1 < at <= target_now_ms]
 
     def land(self, records: list[Record], source_now_ms: int, target_now_ms: int) -> list[Landing]:
         """Name and deadline of every record; those whose deadline has passed at the target are counted out."""

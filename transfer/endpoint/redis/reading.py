@@ -196,7 +196,7 @@ class MomentReader:
 
     def _checked(self, moment: Moment, count: int, least_bytes: int) -> Moment:
         """*moment*, if it holds *count* keys and no payload that is shorter than any can be."""
-        short = any(size < least_bytes for size in moment.sizes) and any(
+        short = min(moment.sizes, default=least_bytes) < least_bytes and any(
             payload is not None and len(payload) < least_bytes for payload in moment.payloads
         )
         whole = len(moment.payloads) == len(moment.deadlines) == count

@@ -142,3 +142,16 @@ _ELSEWHERE = "check the directory and the space on its disk, or name another wit
 def _damaged(path: Path, said: str) -> FormatError:
     hint = f"move it away (mv {path} {path}.damaged), or name another directory with --state DIR"
     return FormatError(f"the job store is damaged: {said}", where=str(path), hint=hint)
+
+
+@contextmanager
+def committed(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """BEGIN IMMEDIATE ... COMMIT: a transaction that starts as a reader cannot wait for its turn to write."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield database
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise

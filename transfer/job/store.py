@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from transfer import __version__
-from transfer.job.database import failures_of, opened, store_path
+from transfer.job.database import committed, failures_of, opened, store_path
 from transfer.job.identity import new_job_id, process_mark
 from transfer.job.rows import COLUMNS, Job, job_of, stored_error
 from transfer.model.crash import crash, point
@@ -237,16 +237,9 @@ class JobStore:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """BEGIN IMMEDIATE: a transaction that starts as a reader cannot wait for its turn to write."""
-        with self._lock, failures_of(self.path):
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
+        """A transaction of ours alone: what is read in it stays so until it ends."""
+        with self._lock, failures_of(self.path), committed(self._database) as database:
+            yield database
 
 
 def insert_job(

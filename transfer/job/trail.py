@@ -24,6 +24,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from transfer.job.database import committed
 from transfer.model.crash import crash, point
 from transfer.model.endpoint import Identity
 from transfer.model.errors import StateFullError
@@ -227,15 +228,8 @@ class Trail:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with _failures_of(self.path):
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
+        with _failures_of(self.path), committed(self._database) as database:
+            yield database
 
 
 def trail_path(directory: Path, job: str) -> Path:

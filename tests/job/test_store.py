@@ -239,7 +239,7 @@ def test_a_store_that_another_process_holds_is_said_to_be_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the wait, with its own exit code."""
-    monkeypatch.setattr("transfer.job.store.BUSY_MS", 50)
+    monkeypatch.setattr("transfer.job.database.BUSY_MS", 50)
     with JobStore.open(str(tmp_path)) as store:
         other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

@@ -39,19 +39,24 @@ def begin(store: JobStore, command: str, request: CopyRequest, shown: str) -> st
     with store.transaction() as database:
         for job in store.holding():
             if (job.source, job.target) == places:
-                _supersede(database, job, fresh=request.fresh)
+                _supersede(database, job, request)
         begun = insert_job(database, command, *places, shown, request.label, stored(request))
     crash("store.begun")
     return begun
 
 
-def _supersede(database: sqlite3.Connection, job: Job, *, fresh: bool) -> None:
+def resume_command(job: str, state_dir: str) -> str:
+    """What to type to go on with *job*."""
+    return f"transfer resume {job}" + (f" --state {state_dir}" if state_dir else "")
+
+
+def _supersede(database: sqlite3.Connection, job: Job, request: CopyRequest) -> None:
     _refuse_live(job)
-    if not fresh:
+    if not request.fresh:
         raise UsageError(
             f"job {job.job} copies from here to there and is not through ({job.state})",
             where=f"{job.source} {job.target}",
-            hint=f"transfer resume {job.job} goes on with it; the same command with --fresh begins anew",
+            hint=f"{resume_command(job.job, request.state_dir)} goes on with it; the same copy with --fresh begins anew",
         )
     database.execute("UPDATE jobs SET holds = 0 WHERE job = ?", (job.job,))
 

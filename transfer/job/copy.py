@@ -17,7 +17,7 @@ from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.conflicts import CONFLICT_CODE
 from transfer.endpoint.redis.keyfile import readable_again
 from transfer.endpoint.redis.server import Server
-from transfer.job.claim import stored
+from transfer.job.claim import resume_command, stored
 from transfer.job.engine import Engine
 from transfer.job.losses import Gone, emptied, evicted, expired, gone_at
 from transfer.job.neighbours import own_name, refuse_neighbours
@@ -109,8 +109,7 @@ class _CopyRun:
         """How to go on: with this job, once it has begun to move keys."""
         if self._store.get(self._report.job).state != "running" and not self._resumes:
             return "run the same command again"
-        state = f" --state {self._request.state_dir}" if self._request.state_dir else ""
-        return f"transfer resume {self._report.job}{state} goes on where it stopped"
+        return f"{resume_command(self._report.job, self._request.state_dir)} goes on where it stopped"
 
     async def _run(self) -> None:
         source, target = await open_pair(self._request, self._report.job)

@@ -56,7 +56,7 @@ def _supersede(database: sqlite3.Connection, job: Job, request: CopyRequest) -> 
         raise UsageError(
             f"job {job.job} copies from here to there and is not through ({job.state})",
             where=f"{job.source} {job.target}",
-            hint=f"{resume_command(job.job, request.state_dir)} goes on with it; the same copy with --fresh begins anew",
+            hint=f"{resume_command(job.job, request.state_dir)} goes on with it; the same copy --fresh begins anew",
         )
     database.execute("UPDATE jobs SET holds = 0 WHERE job = ?", (job.job,))
 

@@ -10,6 +10,7 @@ Rule 2: a bug is one clear line; its traceback goes to a file of the user alone,
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 import traceback
@@ -52,7 +53,7 @@ def error_lines(error: TransferError, job: str = "") -> list[str]:
 
 def hint_of(error: TransferError, job: str = "") -> str:
     """What to do next; the id of the job takes the place of ID."""
-    hint = error.hint.replace(" ID ", f" {job} ") if job else error.hint
+    hint = re.sub(r"\bID\b", job, error.hint) if job else error.hint
     return printable(redacted(hint))
 
 

@@ -8,6 +8,8 @@ tell by both who writes where (`endpoint/redis/neighbours.py`).
 
 from __future__ import annotations
 
+import errno
+import resource
 import socket
 import ssl
 from weakref import WeakValueDictionary
@@ -21,6 +23,7 @@ from transfer.model.errors import (
     AuthError,
     FileMissingError,
     ForeignProtocolError,
+    LimitError,
     LinkError,
     PermissionDeniedError,
     ServerRefusedError,
@@ -65,6 +68,7 @@ class Dialer:
         Raises:
             UnreachableError: nobody answers, in time or at all; also where a connection ends at the first command, as
                 it does behind a balancer whose server is down: it may be tried again.
+            LimitError: this process may open no more connections.
             TlsError, FileMissingError: handshake or certificate files; nothing was sent over the session.
             AuthError, PermissionDeniedError, ServerRefusedError: the server says no.
             ForeignProtocolError: what answers is no server of ours.
@@ -103,6 +107,8 @@ class Dialer:
                 return await anyio.connect_unix(address.path)
             stream = await anyio.connect_tcp(address.host, address.port)
         except (OSError, UnicodeError) as error:  # UnicodeError: no host name can read like this
+            if getattr(_innermost(error), "errno", None) in (errno.EMFILE, errno.ENFILE):
+                raise _too_few_files(str(address)) from None
             raise UnreachableError(f"cannot connect: {_reason(error)}", where=str(address)) from None
         _keep_alive(stream)
         return stream
@@ -252,9 +258,21 @@ def _hint(error: ssl.SSLError) -> str:
     return _PLAIN_HINT if "WRONG_VERSION_NUMBER" in str(error) else ""
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost reason a connection failed for; several tried addresses of one host have several."""
+def _too_few_files(where: str) -> LimitError:
+    """No waiting mends that: it is this process, not the server, that can open no more."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    text = f"no connection can be opened: this process may have {most} files and connections open at once"
+    return LimitError(text, where=where, hint="ulimit -n 1024, then transfer resume ID", most=most)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Why a connection failed in the end; of several tried addresses of one host the first counts."""
     inner: BaseException = error.__cause__ or error
     while isinstance(inner, BaseExceptionGroup):
         inner = inner.exceptions[0]
+    return inner
+
+
+def _reason(error: BaseException) -> str:
+    inner = _innermost(error)
     return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__

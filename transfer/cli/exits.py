@@ -53,7 +53,7 @@ def error_lines(error: TransferError, job: str = "") -> list[str]:
 
 def hint_of(error: TransferError, job: str = "") -> str:
     """What to do next; the id of the job takes the place of ID."""
-    hint = re.sub(r"\bID\b", job, error.hint) if job else error.hint
+    hint = re.sub(r"\b(show|clean|resume|retry) ID\b", rf"\1 {job}", error.hint) if job else error.hint
     return printable(redacted(hint))
 
 

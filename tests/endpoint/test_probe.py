@@ -212,3 +212,15 @@ async def test_the_keyspace_and_memory_are_read() -> None:
 
     assert (memory.maxmemory_bytes, memory.policy, memory.evicts) == (50 << 20, "allkeys-lru", True)
     assert memory.used_bytes > memory.dataset_bytes > 0
+
+
+async def test_looking_writes_nothing_even_where_multi_is_forbidden() -> None:
+    """Commands that were to be queued would run without MULTI: it is asked for alone."""
+    async with running("redis-7.0") as server:
+        link = await as_user(server, "~*", "&*", "+@all", "-multi")
+
+        features = await probe.probe_features(link, await probe.identify(link))
+
+        assert not features.takes_strings
+        assert await ask(server, "DBSIZE") == 0
+        await link.close()

@@ -89,8 +89,9 @@ async def _takes_strings(link: Link, identity: Identity, missing: bytes) -> bool
     """Rights are checked when a command is queued; PXAT is 6.2+ (redis-doc commands/set.md)."""
     if identity.mode == "cluster" or identity.vendor not in ("redis", "valkey") or identity.version < (6, 2, 0):
         return False
+    if isinstance(await link.command("MULTI"), ErrorReply):  # asked alone: without it, what follows would run
+        return False
     queued = [
-        resp.command("MULTI"),
         resp.command("MSET", missing, ""),
         resp.command("MSETNX", missing, ""),
         resp.command("SET", missing, "", "NX", "PXAT", 1),

@@ -178,13 +178,15 @@ class MomentReader:
         return moment
 
     async def _group(self, keys: list[bytes], replies: list[Reply]) -> Moment:
+        uses: list[int] = []
         for look in range(_CLOCK_LOOKS):
             if look:
                 request, count = read_request(keys, self.features.pexpiretime, use=self.use)
                 replies = await self.link.ask(request, count)
             if not isinstance(replies[-1], list):
                 return await self._aborted(keys, replies)
-            uses = self._take_uses(replies[-1], len(keys)) if self.use else []
+            seen = self._take_uses(replies[-1], len(keys)) if self.use else []
+            uses = uses or seen  # the first look itself counts as use where there is no NO-TOUCH
             payloads, deadlines, exact = parse_reply(replies[-1], len(keys), self.features.pexpiretime)
             if exact:
                 break

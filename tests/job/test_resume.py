@@ -151,6 +151,22 @@ async def test_changes_at_the_source_in_between_are_no_findings(tmp_path: Path) 
         assert said.result["verify"]["missing"] + said.result["verify"]["value"] + said.result["verify"]["extra"] == 0
 
 
+async def test_a_database_that_was_emptied_in_between_is_still_compared(tmp_path: Path) -> None:
+    """The target holds keys of it: they are listed as changed at the source, not forgotten."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        fill(source.address, 50, db=3)
+        copy(source, target, tmp_path, crash="trail.flushed:6")
+        with oracle.client(source.address) as server:
+            server.flushdb()
+
+        said = resume(tmp_path)
+
+        assert (said.exit, [row["db"] for row in said.result["dbs"]]) == (7, [0, 3]), said
+        assert said.result["verify"]["changed"] == size(target.address) > 0
+        assert size(target.address, 3) == 50
+
+
 async def test_a_key_that_was_on_its_way_is_known_as_this_jobs(tmp_path: Path) -> None:
     """It had arrived without an answer and changed at the source since: it is written over, no conflict."""
     async with running() as source, running() as target:

@@ -27,7 +27,7 @@ from transfer.job.proof import prove
 from transfer.job.record import record_run
 from transfer.job.replacement import Replacement, note_names
 from transfer.job.replica import Standby, find_replica, tell_standby
-from transfer.job.resume import for_planning, take_up
+from transfer.job.resume import for_planning, take_up, with_planned
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
 from transfer.job.trail import Facts, Trail, trail_path
@@ -125,6 +125,7 @@ class _CopyRun:
         plan = await self._planner(for_planning(self._request) if before else self._request, source, target)
         if before:
             plan.hazards = [hazard for hazard in plan.hazards if hazard.name != "nonempty-target"]
+            plan.dbs = with_planned(plan.dbs, self._store.get(self._report.job).plan)
         if self._standby is not None:
             tell_standby(plan, self._standby, self._request)
         self._store.save_plan(self._report.job, msgspec.json.encode(plan).decode())

@@ -110,7 +110,7 @@ class Engine:
         self.trail = trail
         self.written, self.found_equal, self.kept = map(self._ledger, ("written", "found_equal", "kept"))
         self.landmarks = Landmarks()
-        self._doubtful, self._announced = Ledger(spill_dir=request.spill_dir), Ledger(spill_dir=request.spill_dir)
+        self._doubtful, self.announced = Ledger(spill_dir=request.spill_dir), Ledger(spill_dir=request.spill_dir)
         self._owners = self._ledger("owners") if self.mapping.can_fold(self.selection) else None
         self._after: dict[str, str] = {}
         self._recent: set[bytes] = set()
@@ -141,7 +141,7 @@ class Engine:
             if reject.code != CONFLICT_CODE:
                 self.note_reject(reject)
         self.landmarks.recall(facts.marks)
-        kinds = {"written": self.written, "found_equal": self.found_equal, "kept": self.kept, "sent": self._announced}
+        kinds = {"written": self.written, "found_equal": self.found_equal, "kept": self.kept, "sent": self.announced}
         if self._owners is not None:
             kinds["owners"] = self._owners
         for kind, hashes, values in self.trail.records():
@@ -289,7 +289,7 @@ class Engine:
             same_value,
             self.kept,
             doubtful=self._doubtful,
-            announced=self._announced,
+            announced=self.announced,
             source_version=lambda: self.source.features.dump_version,
         )
 
@@ -359,6 +359,6 @@ class Engine:
                 self.tally.moved(fate, "repeated", max(0, counted - ledger.distinct()))
 
     def close(self) -> None:
-        for ledger in (self.written, self.found_equal, self.kept, self._doubtful, self._announced, self._owners):
+        for ledger in (self.written, self.found_equal, self.kept, self._doubtful, self.announced, self._owners):
             if ledger is not None:
                 ledger.close()

@@ -147,5 +147,5 @@ class _Promised:
         return self._engine.kept.value_hash(db, name) is not None
 
     def wrote(self, db: int, name: bytes) -> bool:
-        ledgers = (self._engine.written, self._engine.found_equal)
+        ledgers = (self._engine.written, self._engine.found_equal, self._engine.announced)
         return any(ledger.value_hash(db, name) is not None for ledger in ledgers)

@@ -20,8 +20,14 @@ from transfer.job.engine import Engine
 from transfer.job.trail import Facts, Trail
 from transfer.model.endpoint import Identity
 from transfer.model.errors import ReplacedError
-from transfer.model.plan import CopyRequest
+from transfer.model.plan import CopyRequest, DbPlan
 from transfer.model.report import Reject
+
+
+class _Planned(msgspec.Struct):
+    """What is wanted of a stored plan."""
+
+    dbs: list[DbPlan] = msgspec.field(default_factory=list)
 
 
 class Taken(msgspec.Struct):
@@ -38,6 +44,14 @@ def for_planning(request: CopyRequest) -> CopyRequest:
     return msgspec.structs.replace(
         request, allow=request.allow | {"nonempty-target"}, on_full=request.on_full or "wait", approved_plan=""
     )
+
+
+def with_planned(dbs: list[DbPlan], stored: str | None) -> list[DbPlan]:
+    """*dbs* and those of the *stored* plan that are empty at the source by now: the target holds keys of theirs."""
+    before = msgspec.json.decode(stored or "{}", type=_Planned).dbs
+    known = {db.source_db for db in dbs}
+    gone = [msgspec.structs.replace(db, keys=0, with_deadline=0) for db in before if db.source_db not in known]
+    return sorted([*dbs, *gone], key=lambda db: db.source_db)
 
 
 async def take_up(

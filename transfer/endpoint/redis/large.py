@@ -29,7 +29,7 @@ from transfer.model.value import Pending, StreamGroup, StreamValue
 from transfer.wire.link import Link
 
 _TRIES = 3
-_HASHES_AT_ONCE = 400_000
+_HASHES_AT_ONCE = 150_000
 """About 40 MB as integers in a set."""
 _128 = 1 << 128
 

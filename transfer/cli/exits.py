@@ -25,13 +25,17 @@ from transfer.report.log import redacted
 from transfer.report.names import printable, without_quoted
 
 
+_AGAIN = "run the same command again"
+"""A run that moves keys listens to signals itself: what ends by one here had not begun, or had ended."""
+
+
 def failure_of(raised: BaseException, *, state: str = "", debug: bool = False) -> TransferError:
     """*raised* as an error to show. *state* is the directory for the traceback of a bug."""
     leaves = list(_leaves(raised))
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
-        return InterruptedRunError("interrupted")
+        return InterruptedRunError("interrupted", hint=_AGAIN)
     if any(isinstance(leaf, Terminated) for leaf in leaves):
-        error = InterruptedRunError("ended by SIGTERM")
+        error = InterruptedRunError("ended by SIGTERM", hint=_AGAIN)
         error.exit_code = SIGTERM_EXIT
         return error
     known = sorted((leaf for leaf in leaves if isinstance(leaf, TransferError)), key=_rank)

@@ -18,6 +18,7 @@ from transfer.model.ports import UNTHROTTLED, Observer, Throttle
 from transfer.model.report import Report
 from transfer.model.selection import Mapping, Selection
 from transfer.pipeline.buckets import BucketStore
+from transfer.pipeline.ledger import Ledger
 from transfer.report.meter import Meter
 from transfer.verify.changes import ChangesSinceCopy
 from transfer.verify.march import March
@@ -38,9 +39,7 @@ async def prove(engine: Engine, report: Report, observer: Observer) -> None:
         selection=engine.selection,
         mapping=engine.mapping,
         total_keys=engine.plan.keys,
-        changes=ChangesSinceCopy(
-            None if engine.unwatched else engine.tracker, (engine.written, engine.found_equal), deadlines_noted=True
-        ),
+        changes=ChangesSinceCopy(None if engine.unwatched else engine.tracker, _ledgers(engine), deadlines_noted=True),
         promise=_Promised(engine),
         throttle=engine.governor,
     )
@@ -147,5 +146,9 @@ class _Promised:
         return self._engine.kept.value_hash(db, name) is not None
 
     def wrote(self, db: int, name: bytes) -> bool:
-        ledgers = (self._engine.written, self._engine.found_equal, self._engine.announced)
-        return any(ledger.value_hash(db, name) is not None for ledger in ledgers)
+        return any(ledger.value_hash(db, name) is not None for ledger in _ledgers(self._engine))
+
+
+def _ledgers(engine: Engine) -> tuple[Ledger, ...]:
+    """What this job read and wrote, or was about to write when an earlier process of it died."""
+    return engine.written, engine.found_equal, engine.announced

@@ -24,7 +24,6 @@ from transfer.model.report import EXIT_ORDER, Report
 from transfer.report.log import redacted
 from transfer.report.names import printable, without_quoted
 
-
 _AGAIN = "run the same command again"
 """A run that moves keys listens to signals itself: what ends by one here had not begun, or had ended."""
 

@@ -99,7 +99,8 @@ class _CopyRun:
 
     async def run(self) -> None:
         try:
-            await self._run()
+            with ungrouped():
+                await self._run()
         except TransferError as error:
             if error.hint == RESUME_HINT:
                 error.hint = self._resume_hint()

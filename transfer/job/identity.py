@@ -26,6 +26,15 @@ def process_mark(pid: int) -> str:
     return stat.rpartition(b")")[2].split()[19].decode()  # field 22; the name in field 2 may hold anything
 
 
+def _is_zombie(pid: int) -> bool:
+    """Whether it has ended, and its parent did not ask yet how."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return stat.rpartition(b")")[2].split()[0] == b"Z"  # field 3
+
+
 def is_alive(pid: int, mark: str) -> bool:
     """Whether the process *pid* that had *mark* still runs on this machine."""
     try:
@@ -34,7 +43,7 @@ def is_alive(pid: int, mark: str) -> bool:
         return False
     except PermissionError:
         pass
-    return not mark or process_mark(pid) in (mark, "")
+    return not _is_zombie(pid) and (not mark or process_mark(pid) in (mark, ""))
 
 
 def process_age_s(pid: int) -> float | None:

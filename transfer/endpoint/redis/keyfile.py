@@ -21,17 +21,21 @@ _BY_DATABASE = b"transfer names by database 1\n"
 
 
 def readable_again(name: str, kept: Path) -> str:
-    """A file that can be read more than once: *name* itself; what stdin (`-`) holds goes into the 0600 file *kept*.
+    """A file that will hold the same names whenever it is read again: a 0600 copy of *name* (`-`: of stdin) in *kept*.
 
     Raises:
         FileMissingError: there is no such file.
     """
-    if name != "-":
-        if name and not Path(name).is_file():
-            raise FileMissingError(f"no such file of key names: {name}", where=name)
-        return name and str(Path(name).absolute())
+    if not name or name == str(kept):
+        return name
+    if name != "-" and not Path(name).is_file():
+        raise FileMissingError(f"no such file of key names: {name}", where=name)
     with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+        if name == "-":
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        else:
+            with open(name, "rb") as given:
+                shutil.copyfileobj(given, file)
     return str(kept)
 
 

@@ -175,11 +175,11 @@ def take_a_full_target_for_a_success() -> None:
 
 @mutant("S13")
 def swallow_a_conflict() -> None:
-    def silent(self: Any, delivery: Any, landing: Any) -> None:
-        self._kept.note(delivery.db, [landing.name], [b""])
+    def silent(self: Any, db: int, landing: Any) -> None:
+        self._kept.note(db, [landing.name], [b""])
         self._tally.settle("already")
 
-    conflicts.Conflicts._conflict = silent  # type: ignore[method-assign]
+    conflicts.Conflicts.conflict = silent  # type: ignore[method-assign]
 
 
 @mutant("S13")

@@ -38,6 +38,9 @@
     │   └── StateFullError (E804, exit 8)
     ├── LockedError (E1100, exit 11)
     ├── FormatError (E1200, exit 12)
+    │   ├── CutError (E1201, exit 12)
+    │   ├── ChecksumError (E1202, exit 12)
+    │   └── UnknownFormError (E1203, exit 12)
     └── InterruptedRunError (E1300, exit 130)
         └── CancelledRunError (E1301, exit 130)
 
@@ -327,6 +330,24 @@ class FormatError(TransferError):
 
     code, exit_code = "E1200", 12
     default_hint = "transfer verify FILE"
+
+
+class CutError(FormatError):
+    """The bytes end before what they began."""
+
+    code = "E1201"
+
+
+class ChecksumError(FormatError):
+    """A checksum does not hold: some byte before it is not what was written."""
+
+    code = "E1202"
+
+
+class UnknownFormError(FormatError):
+    """An opcode, value type or version that this program does not know; what follows cannot be told apart."""
+
+    code = "E1203"
 
 
 class InterruptedRunError(TransferError):

@@ -211,6 +211,18 @@ MEANINGS: dict[str, Meaning] = {
         "A file or a payload is damaged, cut, or of another kind than it should be.",
         ("read it where it came from and compare sizes", "a damaged job store: move it away, or use --state DIR"),
     ),
+    "E1201": Meaning(
+        "A file or a payload ends before it is whole.",
+        ("compare its size with where it came from; a save may still be running there", "keys before the cut are good"),
+    ),
+    "E1202": Meaning(
+        "A checksum does not hold: bytes are not what was written. Which of them is not known.",
+        ("copy the file again from where it came from", "let the server it came from save it again"),
+    ),
+    "E1203": Meaning(
+        "An opcode, value type or version that this program does not know, in a file or in a payload.",
+        ("see docs/compatibility.md for what is known", "a live server passes on what it can read: copy from there"),
+    ),
     "E1300": Meaning(
         "Ctrl-C, SIGTERM or `transfer jobs pause`: what was in flight was written, the job is kept.",
         ("transfer resume ID goes on where it stopped", "transfer jobs show ID"),

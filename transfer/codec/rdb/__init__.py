@@ -1,0 +1,1 @@
+"""RDB: the bytes of values, and of files that hold them."""

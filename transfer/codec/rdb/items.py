@@ -64,7 +64,10 @@ class Keys(msgspec.Struct):
 
 
 class LargeKey(msgspec.Struct, frozen=True):
-    """A key whose value is above the limit: its body follows in `Piece`s, up to `LargeEnd`. `use_value`: -1 for none."""
+    """A key whose value is above the limit: its body follows in `Piece`s, up to `LargeEnd`.
+
+    `kind` is the type byte; `use_value` is as in `Keys.uses`, -1 for none.
+    """
 
     db: int
     key: bytes

@@ -30,7 +30,7 @@ _MOST_FREQ = 255
 
 
 def oldest_version(kinds: Collection[int], *, valkey: bool = False, functions: bool = False) -> int:
-    """The least RDB version whose readers know every type byte of *kinds*; *valkey*: numbers from 22 on are Valkey's."""
+    """The least RDB version whose readers know every type byte of *kinds*; with *valkey*, 22 is Valkey's."""
     since = _VALKEY_SINCE if valkey else _REDIS_SINCE
     return max([_PLAINEST, _FUNCTIONS_SINCE if functions else 0, *(since.get(kind, 0) for kind in kinds)])
 

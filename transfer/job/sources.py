@@ -70,6 +70,11 @@ def links_to(server: Server) -> int:
     return _LINKS_FAR if server.round_trip_s >= _FAR_S else _LINKS
 
 
+def _as_strings(copying: Copying) -> bool:
+    """Whether strings may travel as themselves."""
+    return copying.request.format == "auto" and copying.target.features.takes_strings
+
+
 def scan_source(
     copying: Copying,
     budget: ByteBudget,
@@ -91,7 +96,7 @@ def scan_source(
             limit_bytes=largest_value_bytes(request),
             keys_from=request.keys_from,
             use=copying.plan.keeps_use,
-            strings=request.format == "auto" and copying.target.features.takes_strings,
+            strings=_as_strings(copying),
         ),
         budget=budget,
         tally=copying.tally,
@@ -117,6 +122,7 @@ def sync_source(copying: Copying, budget: ByteBudget, big: BigKeys, stop: anyio.
             spill_dir=request.spill_dir,
             window_bytes=min(_WINDOW_BYTES, request.max_memory_bytes // _LARGEST_SHARE),
             use=copying.plan.keeps_use,
+            strings=_as_strings(copying) and not copying.plan.keeps_use,
         ),
         budget=budget,
         tally=copying.tally,

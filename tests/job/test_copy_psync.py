@@ -227,7 +227,7 @@ async def test_a_source_killed_in_the_middle_is_a_clean_end_or_goes_on(tmp_path:
         watching = Watching(consents=True)
 
         async def kill() -> None:
-            while not watching.snapshots or watching.snapshots[-1].keys < 2000:
+            while not watching.snapshots or watching.snapshots[-1].keys < 2000:  # noqa: ASYNC110
                 await anyio.sleep(0.01)
             await source.kill()
             await source.restart()
@@ -252,9 +252,9 @@ async def test_a_slow_target_does_not_hold_up_the_source(tmp_path: Path) -> None
         shares: list[float | None] = []
 
         async def watch() -> None:
-            while "slave0:" not in (await ask(source, "INFO", "replication")).decode():
+            while "slave0:" not in (await ask(source, "INFO", "replication")).decode():  # noqa: ASYNC110 - another process
                 await anyio.sleep(0.01)
-            while "slave0:" in (await ask(source, "INFO", "replication")).decode():
+            while "slave0:" in (await ask(source, "INFO", "replication")).decode():  # noqa: ASYNC110 - another process
                 await anyio.sleep(0.01)
             shares.append(await ask(target, "DBSIZE"))
 
@@ -283,7 +283,7 @@ def _replica_of(primary: ThrowawayServer):  # type: ignore[no-untyped-def]
         async with running("redis-7.0", *DISKLESS) as server:
             await ask(server, "REPLICAOF", primary.address.host, primary.address.port)
             with anyio.fail_after(20):
-                while "master_link_status:up" not in (await ask(server, "INFO", "replication")).decode():
+                while "master_link_status:up" not in (await ask(server, "INFO", "replication")).decode():  # noqa: ASYNC110
                     await anyio.sleep(0.02)
             yield server
 

@@ -27,7 +27,7 @@ _LINKS, _LINKS_FAR = 4, 12
 _FAR_S = 0.01
 """From this round trip on more links keep a server busy; on a near one they only take turns (measured)."""
 _PAGE_KEYS = 2000
-_WINDOW_BYTES = 16 << 20
+_WINDOW_BYTES = 8 << 20
 _LARGEST_SHARE, _LARGEST_BYTES = 4, 8 << 20
 """A value above this part of the memory budget, or this size, is never held whole."""
 

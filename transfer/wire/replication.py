@@ -27,13 +27,14 @@ from transfer.codec import resp
 from transfer.model.errors import FullSyncError, GaveUpError, LinkError
 from transfer.wire.dial import Dialer
 from transfer.wire.link import ErrorReply, Link
-from transfer.wire.replies import waits
+from transfer.wire.replies import Action, rule_of
 
 NOWHERE = "transfer.invalid"
 _FULL = re.compile(rb"\+FULLRESYNC ([0-9a-zA-Z]{40}) ([0-9]{1,19})")
 _LENGTH = re.compile(rb"\$([0-9]{1,19})")
 _MARK = re.compile(rb"\$EOF:(.{40})", re.DOTALL)
 _MARK_BYTES = 40
+_LATER = (Action.RETRY, Action.PAUSE)
 _LONGEST_LINE = 1 << 16
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _LONGEST_SAVE_S = 12 * 3600.0
@@ -52,7 +53,7 @@ class FullSync:
     def __init__(self, link: Link, port: socket.socket | None) -> None:
         self._link = link
         self._port = port
-        self._held = b""
+        self._held = self._last = b""
         self._left_bytes = 0
         self._mark = b""
         self._ended = False
@@ -112,7 +113,7 @@ class FullSync:
             self.replid, self.offset = found[1].decode(), int(found[2])
             return ""
         text = line.decode("utf-8", "backslashreplace")
-        if text.startswith("-") and (text.startswith("-NOMASTERLINK") or waits(text[1:])):
+        if text.startswith("-") and (text.startswith("-NOMASTERLINK") or rule_of(text[1:]).dialling in _LATER):
             return text[1:]
         said = f"refuses PSYNC: {text[1:]}" if text.startswith("-") else f"answers PSYNC with {text[:80]!r}"
         raise FullSyncError(f"the server {said}", where=self._link.where, reply=text[1:])
@@ -140,31 +141,36 @@ class FullSync:
             LinkError: the connection broke, or was silent, before the end.
         """
         while not self._ended:
-            if self._mark:
-                data = await self._until_mark()
-            else:
-                data = await self._counted()
+            data = await (self._until_mark() if self._mark else self._counted())
             if data:
                 return data
         return b""
 
     async def _counted(self) -> bytes:
-        data = self._held or await self._link.receive()
-        self._held = b""
-        data = data[: self._left_bytes]  # behind it the server's stream may begin
+        data = (await self._next())[: self._left_bytes]  # behind it the server's stream may begin
         self._left_bytes -= len(data)
         self._ended = not self._left_bytes
         return data
 
+    async def _next(self) -> bytes:
+        """The next bytes, those first that came together with a line."""
+        data, self._held = self._held, b""
+        return data or await self._link.receive()
+
     async def _until_mark(self) -> bytes:
-        """All but the last 40 bytes, since they may be, or begin, the mark."""
-        data = self._held if len(self._held) > _MARK_BYTES else self._held + await self._link.receive()
-        found = data.find(self._mark)
-        if found >= 0:
-            self._ended, self._held = True, b""
-            return data[:found]
-        self._held = data[-_MARK_BYTES:]
-        return data[:-_MARK_BYTES]
+        """What came before the last piece, since the mark may begin in it; a small piece is joined to it."""
+        held, data = self._last, await self._next()
+        if len(held) < _MARK_BYTES or len(data) < _MARK_BYTES:
+            held, data = b"", held + data
+        seam = held[-_MARK_BYTES:]
+        if (found := (seam + data[:_MARK_BYTES]).find(self._mark)) >= 0:
+            self._ended = True
+            return (held + data)[: len(held) - len(seam) + found]
+        if (found := data.find(self._mark)) >= 0:
+            self._ended = True
+            return held + data[:found]
+        self._last = data
+        return held
 
     async def _line(self, within_s: float) -> bytes:
         """The next line that is not empty."""

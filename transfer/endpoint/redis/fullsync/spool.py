@@ -66,18 +66,18 @@ class Spool:
         self._ended = True
         self._wake()
 
-    async def take(self) -> bytes:
-        """What came first and was not taken yet; b"" after the end."""
-        while True:
-            if self._window:
-                data = self._window.popleft()
-                self._held_bytes -= len(data)
-                return data
-            if self._read < self._written:
-                return await self._read_back()
-            if self._ended:
-                return b""
+    async def take(self, least_bytes: int = 1) -> bytes:
+        """What came first and was not taken yet, as soon as it is so much, or the end; b"" after the end."""
+        while not self._ended and self._held_bytes + self._written - self._read < least_bytes:
             await self._changed.wait()
+        taken: list[bytes] = []
+        while self._window and least_bytes > 0:
+            taken.append(data := self._window.popleft())
+            self._held_bytes -= len(data)
+            least_bytes -= len(data)
+        if not taken and self._read < self._written:
+            return await self._read_back()
+        return b"".join(taken)
 
     async def _read_back(self) -> bytes:
         size = min(_PIECE_BYTES, self._written - self._read)

@@ -17,6 +17,7 @@ import anyio
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.big.move import BigOptions
 from transfer.endpoint.redis.big.mover import BigKeys
+from transfer.endpoint.redis.bridge import LOGICAL, RESTAMP, Bridge, bridge_between
 from transfer.endpoint.redis.conflicts import CONFLICT_CODE, ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import FOLD_CODE, Folding
 from transfer.endpoint.redis.keyspace import LiveKeyspace
@@ -307,6 +308,7 @@ class Engine:
             self.tally,
             replace=policy.replace,
             landmarks=self.landmarks,
+            commands=self.request.format != RESTAMP,
         )
         return RedisSink(
             self.source,
@@ -320,6 +322,7 @@ class Engine:
             journal=self.trail,
             tally=self.tally,
             writing=self._writing(),
+            bridge=self._bridge(),
             patience=self._patience(self.target, stop),
             landmarks=self.landmarks,
             cap_bytes=limit_bytes + (16 << 20),
@@ -327,9 +330,13 @@ class Engine:
         )
 
     def _writing(self) -> str:
-        if "logical" in (self.request.format, self.plan.writing):
-            return "logical"
-        return self.request.format
+        return LOGICAL if LOGICAL in (self.request.format, self.plan.writing) else self.request.format
+
+    def _bridge(self) -> Bridge:
+        source, target = self.source, self.target
+        return bridge_between(
+            source.identity, source.features, target.identity, target.features, wish=self.request.format
+        )
 
     def _policy(self) -> ConflictPolicy:
         return ConflictPolicy(

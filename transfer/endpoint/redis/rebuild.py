@@ -29,7 +29,7 @@ _BYTES_AT_ONCE = 4 << 20
 
 
 class Rebuild:
-    """Writes refused landings by type commands, obeying the conflict policy."""
+    """Writes refused landings by type commands, obeying the conflict policy; without *commands* it rejects them."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Rebuild:
         *,
         replace: bool,
         landmarks: Landmarks,
+        commands: bool = True,
     ) -> None:
         self._source = source
         self._target = target
@@ -52,6 +53,7 @@ class Rebuild:
         self._journal = journal
         self._tally = tally
         self._replace = replace
+        self._commands = commands
         self._landmarks = landmarks
 
     async def write(self, link: Link, delivery: Delivery) -> str:
@@ -100,6 +102,8 @@ class Rebuild:
                 self._reject(landing, "a hash with deadlines on fields, and the target does not take its payload")
             elif dump[0] in MODULE_TYPES:
                 self._reject(landing, f"a module's type; the target does not take its payload: {refusal}")
+            elif not self._commands:
+                self._reject(landing, f"no payload of it is taken, and --format forbids type commands: {refusal}")
             else:
                 kept.append((landing, refusal))
         delivery.refused = kept

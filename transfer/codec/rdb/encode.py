@@ -24,7 +24,7 @@ STRING, LIST, SET, ZSET_TEXT, HASH, ZSET = 0, 1, 2, 3, 4, 5
 REDIS_FIELD_TTL, VALKEY_FIELD_TTL = 24, 22
 _NEVER = -1
 _INFINITE = {float("inf"): b"\xfe", float("-inf"): b"\xff"}
-_f64, _i64 = struct.Struct("<d"), struct.Struct("<q")
+_i64 = struct.Struct("<q")
 _SHORT, _MIDDLE = 1 << 6, 1 << 14
 _HEADS = [bytes((size,)) for size in range(_SHORT)]
 
@@ -80,8 +80,11 @@ def _strings(items: Iterable[bytes], count: int) -> bytes:
 
 def _sorted_set(scores: Mapping[bytes, float], types: Collection[int]) -> bytes:
     if ZSET in types:
-        items = (part for member, score in scores.items() for part in (_put(member), _f64.pack(score)))
-        return bytes((ZSET,)) + put_length(len(scores)) + b"".join(items)
+        packed = struct.pack(f"<{len(scores)}d", *scores.values())
+        parts = [bytes((ZSET,)), put_length(len(scores))]
+        for place, member in enumerate(scores):
+            parts += (_put(member), packed[8 * place : 8 * place + 8])
+        return b"".join(parts)
     head = _head(ZSET_TEXT, types)
     texts = (part for member, score in scores.items() for part in (_put(member), _score_text(score)))
     return head + put_length(len(scores)) + b"".join(texts)

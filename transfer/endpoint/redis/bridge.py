@@ -17,8 +17,11 @@ from operator import itemgetter
 import msgspec
 
 from transfer.codec.dump import FOOTER_BYTES, MODULE_TYPES, footer_mask, restamped, stamp, version_of
+from transfer.codec.rdb.encode import UnencodableError
+from transfer.codec.rdb.transcode import transcode
 from transfer.endpoint.redis.restorable import FIRST_FAMILY_TYPE, stamped_version
 from transfer.model.endpoint import Features, Identity
+from transfer.model.errors import FormatError
 
 RAW, RESTAMP, LOGICAL = "raw", "restamp", "logical"
 _type_byte = itemgetter(0)
@@ -80,7 +83,13 @@ class Bridge(msgspec.Struct, frozen=True):
             raise UncrossableError("the target takes no payload")
         if dump[0] in MODULE_TYPES:
             raise UncrossableError("a module's type")
-        return stamp(_transcoded(dump[:-FOOTER_BYTES], version_of(dump), self.types), self.version)
+        body, others = dump[:-FOOTER_BYTES], self.types - {dump[0]}
+        try:
+            return stamp(transcode(body, version_of(dump), others, self.version), self.version)
+        except UnencodableError as error:
+            raise UncrossableError(str(error)) from None
+        except FormatError as error:
+            raise UncrossableError(f"its payload cannot be read: {error.message}") from None
 
 
 def bridge_between(source: Identity, here: Features, target: Identity, there: Features, *, wish: str) -> Bridge:
@@ -100,7 +109,3 @@ def way_of(source: Features, target: Features, wish: str) -> str:
     if wish != RESTAMP and source.dump_version in target.restores:
         return RAW
     return RESTAMP
-
-
-def _transcoded(body: bytes, version: int, types: frozenset[int]) -> bytes:
-    raise UncrossableError(f"type {body[0]} is not known to the target")

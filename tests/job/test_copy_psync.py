@@ -8,14 +8,17 @@ import anyio
 import pytest
 
 from tests import oracle
+from tests.cli.running import transfer
 from tests.endpoint import corpus
 from tests.job.copying import copied
 from tests.job.filling import fill
 from tests.job.watching import Watching
 from tests.servers import VERSIONS, ask, running
+from transfer.endpoint.redis.fullsync import cost
 from transfer.endpoint.redis.throwaway import ThrowawayServer
 from transfer.model.endpoint import Address, Secret
-from transfer.model.errors import GuardError
+from transfer.model.errors import GuardError, LimitError, UsageError
+from transfer.plan import route
 
 DISKLESS = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
 DISK = ("--repl-diskless-sync", "no")
@@ -268,6 +271,101 @@ async def test_a_slow_target_does_not_hold_up_the_source(tmp_path: Path) -> None
         assert shares[0] is not None
         assert shares[0] < 40_000
         assert list(spilled.iterdir()) == []
+
+
+async def test_a_sync_begun_for_another_replica_is_not_taken(tmp_path: Path) -> None:
+    """The server would share a save of an earlier instant, before anybody listened for writes: it is waited out."""
+    options = (*DISK, "--rdb-key-save-delay", "100")
+    async with running("redis-7.0", *options) as source, running("redis-7.0") as target, running("redis-7.0") as other:
+        fill(source.address, 20_000)
+        await ask(other, "REPLICAOF", source.address.host, source.address.port)
+        with anyio.fail_after(20):
+            while "state=wait_bgsave" not in (await ask(source, "INFO", "replication")).decode():  # noqa: ASYNC110
+                await anyio.sleep(0.005)
+        await ask(source, "MSET", *(word for number in range(0, 20_000, 10) for word in (f"k{number}", "later")))
+
+        report = await copied(source, target, tmp_path, route="psync")
+
+        assert (report.route, report.exit, report.verified) == ("psync", 0, True)
+        assert (await ask(target, "GET", "k0")) == b"later"
+        oracle.assert_same(source.address, target.address)
+
+
+async def test_values_too_large_to_be_held_come_from_the_live_source(tmp_path: Path) -> None:
+    """And the report says that they are not of the instant."""
+    async with running("redis-7.0", *DISKLESS) as source, running("redis-7.0") as target:
+        fill(source.address, 2000)
+        await ask(source, "SET", "large", "x" * (1 << 20), "PXAT", 4_070_908_800_000)
+        await ask(source, "CONFIG", "SET", "rdbcompression", "no")
+        await ask(source, "RPUSH", "list", *("y" * 50_000 for _ in range(40)))
+        watching = Watching(consents=True)
+
+        report = await copied(source, target, tmp_path, watching, route="psync", max_memory_bytes=2 << 20)
+
+        assert any("2 values too large" in text for text in watching.warnings)
+        assert (report.route, report.exit, report.keys.written) == ("psync", 0, 2002)
+        oracle.assert_same(source.address, target.address)
+
+
+@pytest.mark.parametrize(("policy", "word"), [("allkeys-lru", "IDLETIME"), ("allkeys-lfu", "FREQ")])
+async def test_use_travels_where_the_stream_tells_it(policy: str, word: str, tmp_path: Path) -> None:
+    """Idle times, or use counts, as the RDB has them under such a policy."""
+    options = ("--maxmemory-policy", policy)
+    async with running("redis-7.0", *DISKLESS, *options) as source, running("redis-7.0", *options) as target:
+        await ask(source, "SET", "a", "1")
+        dump = await ask(source, "DUMP", "a")
+        for number in range(100):
+            await ask(source, "RESTORE", f"k{number}", 0, dump, word, 200)
+
+        report = await copied(source, target, tmp_path, route="psync", verify="none", keep_idle="on")
+
+        assert (report.route, report.keys.written) == ("psync", 101)
+        uses = [await ask(target, "OBJECT", word, f"k{number}") for number in range(100)]
+        assert all(150 <= use <= 260 for use in uses)
+
+
+async def test_what_speaks_against_a_full_sync_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too little memory for a fork, no room for the spool, flags it cannot obey: a refusal; auto takes SCAN."""
+    names = tmp_path / "names"
+    names.write_text("a\n")
+    fork = frozenset({"fork"})
+    async with running("redis-7.0", *DISKLESS) as source, running("redis-7.0") as target:
+        await ask(source, "SET", "a", "1")
+        with pytest.raises(UsageError, match="keys-from"):
+            await copied(source, target, tmp_path, route="psync", allow=fork, keys_from=str(names))
+        monkeypatch.setattr(route, "free_bytes", lambda folder: 1000)
+        with pytest.raises(LimitError, match="has room for"):
+            await copied(source, target, tmp_path, route="psync", allow=fork)
+        monkeypatch.setattr(cost, "_ROOM", 1e9)
+        with pytest.raises(GuardError, match="more than its host has") as refused:
+            await copied(source, target, tmp_path, route="psync", allow=fork)
+
+        assert refused.value.exit_code == 2
+        assert await ask(target, "DBSIZE") == 0
+        report = await copied(source, target, tmp_path, allow=fork)
+        assert (report.route, report.exit) == ("scan", 0)
+
+
+async def test_a_killed_copy_goes_on_by_another_full_sync(tmp_path: Path) -> None:
+    """What had arrived is found equal; the report is of the new instant."""
+    async with running("redis-7.0", *DISKLESS) as source, running("redis-7.0") as target:
+        fill(source.address, 6000)
+        words = ("copy", source.url, target.url, "--json", "--route", "psync", "--allow", "fork", "--batch", "500")
+        killed = transfer(*words, "--state", str(tmp_path), TRANSFER_CRASH_AT="trail.flushed:3")
+        assert killed.exit == -9
+        assert 0 < await ask(target, "DBSIZE") < 6000
+        await ask(source, "SET", "k0", "changed meanwhile")
+
+        said = transfer("resume", "--json", "--state", str(tmp_path))
+
+        assert (said.exit, said.result["verified"], said.result["route"]) == (0, True, "psync"), said
+        assert said.result["as_of"]["kind"] == "instant"
+        keys = said.result["keys"]
+        assert keys["written"] + keys["already"] == 6000
+        assert keys["conflicts"] == 0
+        oracle.assert_same(source.address, target.address)
 
 
 async def _forks(server: ThrowawayServer) -> int:

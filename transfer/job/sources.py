@@ -26,7 +26,7 @@ from transfer.pipeline.throttle import Governor
 _LINKS, _LINKS_FAR = 4, 12
 _FAR_S = 0.01
 """From this round trip on more links keep a server busy; on a near one they only take turns (measured)."""
-_PAGE_KEYS = 2000
+_PAGE_KEYS, _SYNC_KEYS = 2000, 4000
 _WINDOW_BYTES = 8 << 20
 _LARGEST_SHARE, _LARGEST_BYTES = 4, 8 << 20
 """A value above this part of the memory budget, or this size, is never held whole."""
@@ -119,6 +119,7 @@ def sync_source(copying: Copying, budget: ByteBudget, big: BigKeys, stop: anyio.
         FullSyncOptions(
             dbs=tuple(copying.mapping.dbs),
             limit_bytes=largest_value_bytes(request),
+            batch_keys=request.batch or _SYNC_KEYS,
             spill_dir=request.spill_dir,
             window_bytes=min(_WINDOW_BYTES, request.max_memory_bytes // _LARGEST_SHARE),
             use=copying.plan.keeps_use,

@@ -31,7 +31,7 @@ from transfer.endpoint.redis.tracking import WriteTracker
 from transfer.job.trail import Facts, Trail
 from transfer.model.errors import ReplacedError
 from transfer.model.plan import CopyPlan, CopyRequest
-from transfer.model.ports import Observer
+from transfer.model.ports import Observer, ValuesOf
 from transfer.model.record import Batch
 from transfer.model.report import Reject, Verdict
 from transfer.model.selection import Mapping, Selection, TtlRule
@@ -48,7 +48,7 @@ from transfer.verify.checks import compare
 _LINKS, _LINKS_FAR = 4, 12
 _FAR_S = 0.01
 """From this round trip on more links keep a server busy; on a near one they only take turns (measured)."""
-_PAGE_KEYS = 2000
+PAGE_KEYS = 2000
 _LARGEST_SHARE, _LARGEST_BYTES = 4, 8 << 20
 """A value above this part of the memory budget, or this size, is never held whole."""
 
@@ -73,7 +73,7 @@ def largest_value_bytes(request: CopyRequest) -> int:
     return min(request.max_memory_bytes // _LARGEST_SHARE, _LARGEST_BYTES)
 
 
-def _links_to(server: Server) -> int:
+def links_to(server: Server) -> int:
     return _LINKS_FAR if server.round_trip_s >= _FAR_S else _LINKS
 
 
@@ -83,6 +83,10 @@ def same_value(left: Value, right: Value) -> bool:
 
 class Engine:
     """One copy between two open servers, through as many attempts as it takes."""
+
+    source_is_live = True
+    """Whether a server answers there, whose latency others feel."""
+    target_is_live = True
 
     def __init__(
         self,
@@ -197,19 +201,19 @@ class Engine:
     async def _parts(self, stop: anyio.Event) -> AsyncIterator[Flow]:
         request = self.request
         budget = ByteBudget(request.max_memory_bytes)
-        writers = request.workers or _links_to(self.target)
+        writers = request.workers or links_to(self.target)
         limit_bytes = largest_value_bytes(request)
         here = LiveKeyspace(self.source, limit_bytes=limit_bytes, throttle=self.governor)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
-        approach, conflicts = Approach(self.mapping, self.tally), self._new_conflicts(here, there)
+        approach, conflicts = Approach(self.mapping, self.tally), self._new_conflicts(here.values, there)
         big = self._new_big(approach, conflicts, budget, limit_bytes, stop)
         source = self._source = RedisSource(
             self.source,
             self.selection,
             SourceOptions(
                 dbs=tuple(self.mapping.dbs),
-                readers=request.workers or _links_to(self.source),
-                page_keys=request.batch or _PAGE_KEYS,
+                readers=request.workers or links_to(self.source),
+                page_keys=request.batch or PAGE_KEYS,
                 limit_bytes=limit_bytes,
                 keys_from=request.keys_from,
                 use=self.plan.keeps_use,
@@ -230,7 +234,7 @@ class Engine:
             source.acknowledged(batch)
             self.trail.flush()
 
-        sink = self._new_sink(approach, conflicts, here, limit_bytes, stop)
+        sink = self._new_sink(approach, conflicts, here.values, limit_bytes, stop)
         try:
             self.pace.stop = stop
             yield Flow(
@@ -278,14 +282,14 @@ class Engine:
             announce=self.trail.temporary,
         )
 
-    def _new_conflicts(self, here: LiveKeyspace, there: LiveKeyspace) -> Conflicts:
+    def _new_conflicts(self, values: ValuesOf, there: LiveKeyspace) -> Conflicts:
         return Conflicts(
             there,
             self._policy(),
             self.written,
             self.found_equal,
             self.tally,
-            here.values,
+            values,
             same_value,
             self.kept,
             doubtful=self._doubtful,
@@ -294,14 +298,14 @@ class Engine:
         )
 
     def _new_sink(
-        self, approach: Approach, conflicts: Conflicts, here: LiveKeyspace, limit_bytes: int, stop: anyio.Event
+        self, approach: Approach, conflicts: Conflicts, values: ValuesOf, limit_bytes: int, stop: anyio.Event
     ) -> RedisSink:
         policy = self._policy()
         rebuild = Rebuild(
             self.source,
             self.target,
             approach,
-            here.values,
+            values,
             self.written,
             self.trail,
             self.tally,

@@ -63,10 +63,10 @@ async def take_up(
         ReplacedError: the target holds none of the keys that were acknowledged.
         GaveUpError: a server does not answer.
     """
-    await _refuse_stranger(facts, target)
+    await refuse_stranger(facts, target)
     await remove_named(target, trail.temporaries())
     engine.recall(facts, rejects)
-    said = [text for text in (_moved("source", facts.source, source), _moved("target", facts.target, target)) if text]
+    said = [text for text in (moved("source", facts.source, source), moved("target", facts.target, target)) if text]
     if said:
         engine.go_on({})
         return Taken(facts.began_ms, 0, facts.seconds, said)
@@ -79,7 +79,7 @@ async def take_up(
     return Taken(facts.began_ms, facts.writes_before, facts.seconds, [told])
 
 
-async def _refuse_stranger(facts: Facts, target: Server) -> None:
+async def refuse_stranger(facts: Facts, target: Server) -> None:
     names = {here for _, here in facts.marks}
     if names and not await target.asked(lambda link: any_there(link, names)):
         raise ReplacedError(
@@ -90,7 +90,7 @@ async def _refuse_stranger(facts: Facts, target: Server) -> None:
         )
 
 
-def _moved(side: str, before: Identity, server: Server) -> str:
+def moved(side: str, before: Identity, server: Server) -> str:
     now = server.identity
     if now.run_id == before.run_id and now.role == before.role and (now.role == "master" or now.continues(before)):
         return ""

@@ -85,7 +85,7 @@ class DbPlan(msgspec.Struct, frozen=True):
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """One server as preflight found it. Memory in bytes; `maxmemory` 0 is no limit."""
+    """One place as preflight found it. Memory in bytes; `maxmemory` 0 is no limit. `about`: of a file, in words."""
 
     place: str
     identity: Identity
@@ -97,6 +97,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     maxmemory_policy: str
     clock_offset_ms: int
     """Server clock minus ours."""
+    about: str = ""
 
 
 class CopyPlan(msgspec.Struct, kw_only=True):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
@@ -104,6 +105,14 @@ class BucketStore:
     def distinct(self) -> int:
         """How many different hashes are held."""
         return sum(len(self.hashes(number)) for number in range(_BUCKETS))
+
+    def repeated(self) -> set[bytes]:
+        """Hashes that were added more than once."""
+        found: set[bytes] = set()
+        for number in range(_BUCKETS):
+            counts = Counter(mark for (mark,) in self._one.iter_unpack(self._whole(number)))
+            found |= {mark for mark, count in counts.items() if count > 1}
+        return found
 
     def missing_from(self, *others: BucketStore) -> Iterator[bytes]:
         """Hashes held here and in none of *others*."""

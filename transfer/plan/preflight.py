@@ -174,16 +174,21 @@ def _judge(plan: CopyPlan, request: CopyRequest, here: Look, there: Look, later:
     plan.hazards += [look.shard.hazard(look.role, look.side.place) for look in (here, there) if look.shard]
     plan.hazards += target_hazards(there, later, plan.dbs, request)
     plan.hazards += _skew_hazard(plan, request)
-    plan.hazards += [
-        Hazard("insecure", f"the certificate of the {side} {address} is not verified: anybody may answer there")
-        for side, address in (("source", request.source), ("target", request.target))
-        if address.tls and not address.verify_tls
-    ]
+    plan.hazards += insecure(request)
     hazards, notes = touch(here)
     plan.hazards += hazards
     plan.notes += notes
     plan.warnings += [text for text in (size_warning(here, there, plan.dbs, request), *_not_copied(here)) if text]
     plan.notes += _notes(plan, request)
+
+
+def insecure(request: CopyRequest) -> list[Hazard]:
+    """Where anybody may answer, since a certificate is not verified."""
+    return [
+        Hazard("insecure", f"the certificate of the {side} {address} is not verified: anybody may answer there")
+        for side, address in (("source", request.source), ("target", request.target))
+        if address.tls and not address.verify_tls
+    ]
 
 
 def _skew_hazard(plan: CopyPlan, request: CopyRequest) -> list[Hazard]:

@@ -60,7 +60,13 @@ def _host(name: str, port: int) -> tuple[str, int]:
 
 def refuse_roles(source: Look, target: Look) -> None:
     """Raise ReadOnlyTargetError for a replica as target, ReplicaSourceError for a source replica out of step."""
-    there, here = target.side.identity, source.side.identity
+    refuse_replica(target)
+    refuse_lost(source)
+
+
+def refuse_replica(target: Look) -> None:
+    """Raise ReadOnlyTargetError for a replica as target."""
+    there = target.side.identity
     if there.role == "slave":
         primary = f"{there.primary_host}:{there.primary_port}"
         raise ReadOnlyTargetError(
@@ -69,6 +75,11 @@ def refuse_roles(source: Look, target: Look) -> None:
             hint=f"copy to its primary at {primary}",
             primary=primary,
         )
+
+
+def refuse_lost(source: Look) -> None:
+    """Raise ReplicaSourceError for a source replica out of step."""
+    here = source.side.identity
     if here.role == "slave" and (not here.link_up or here.syncing):
         state = "is still receiving the data of" if here.syncing else "has lost the link to"
         primary = f"{here.primary_host}:{here.primary_port}"

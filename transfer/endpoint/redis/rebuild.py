@@ -16,7 +16,7 @@ from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_ru
 from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.logical import BUSY, WRITTEN, LogicalItem, unwritable, write_values
 from transfer.endpoint.redis.server import Server
-from transfer.model.ports import HashLedger, Journal, ValuesOf
+from transfer.model.ports import HashLedger, Journal, Origin, ValuesOf
 from transfer.model.tally import Tally
 from transfer.model.value import ReadValue
 from transfer.wire.link import Link
@@ -33,7 +33,7 @@ class Rebuild:
 
     def __init__(
         self,
-        source: Server,
+        source: Origin,
         target: Server,
         approach: Approach,
         source_values: ValuesOf,

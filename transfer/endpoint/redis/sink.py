@@ -23,7 +23,7 @@ from transfer.endpoint.redis.sending import LARGE_BYTES, UNDECIDED, send_batch, 
 from transfer.endpoint.redis.server import Server
 from transfer.model.crash import crash, point
 from transfer.model.errors import LinkError
-from transfer.model.ports import HashLedger, Journal
+from transfer.model.ports import HashLedger, Journal, Origin
 from transfer.model.record import NO_DEADLINE, Batch
 from transfer.model.tally import Tally
 from transfer.wire.link import ErrorReply, Link, Reply
@@ -42,7 +42,7 @@ class RedisSink:
 
     def __init__(
         self,
-        source: Server,
+        source: Origin,
         target: Server,
         *,
         approach: Approach,

@@ -20,6 +20,7 @@ from transfer.endpoint.rdb.file import RdbFile, changed
 from transfer.endpoint.rdb.index import NameIndex
 from transfer.endpoint.rdb.source import RdbSource
 from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.functions import bring_libraries
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Approach
 from transfer.endpoint.redis.landmarks import some_names
@@ -33,7 +34,7 @@ from transfer.job.resume import moved, refuse_stranger
 from transfer.job.store import JobStore
 from transfer.job.trail import Facts, Trail, trail_path
 from transfer.model.errors import ReplacedError, UsageError
-from transfer.model.plan import CopyPlan, CopyRequest
+from transfer.model.plan import CopyPlan, CopyRequest, narrows
 from transfer.model.ports import UNTHROTTLED, Observer
 from transfer.model.record import Batch
 from transfer.model.report import AsOf, DbTable, Report
@@ -95,6 +96,8 @@ class ImportEngine(Engine):
             frontier=Frontier(self.trail.moved),
             stop=stop,
             checks="trust-file" not in request.allow,
+            footer=self._footer(),
+            most_keys=request.batch,
             left=self._not_settled,
         )
         conflicts = self._new_conflicts(source.values, there)
@@ -119,6 +122,11 @@ class ImportEngine(Engine):
             with anyio.CancelScope(shield=True):
                 for part in (source, sink, there):
                     await part.close()
+
+    def _footer(self) -> int:
+        """What payloads are stamped with: the file's version, or where the target takes only later ones, the least."""
+        taken = self.target.features.restores
+        return min(taken) if taken and self._file.version < min(taken) else self._file.version
 
     async def _check_source(self) -> None:
         self._file.check_unchanged()
@@ -171,9 +179,24 @@ class ImportRun(CopyRun):
         """Names to recognise the target by; and from here on the file's clock runs, with --ttl rebase from its save."""
         target = self._engine.target
         self._engine.landmarks.target = await target.asked(some_names)
+        await self._bring_libraries(target)
         if self._request.ttl == "rebase":
             behind_ms = self._began_ms - self._file.saved_ms
             self._file.now_ms = lambda: target.now_ms() - behind_ms
+
+    async def _bring_libraries(self, target: Server) -> None:
+        """Functions travel ahead of the keys; where filters choose keys nobody expects functions."""
+        codes = self._file.walk.functions
+        if not codes:
+            return
+        if narrows(self._request):
+            said = [f"{len(codes)} function libraries of the file: filters choose keys only"]
+        else:
+            replace = self._request.on_conflict == "replace"
+            said = await target.asked(lambda link: bring_libraries(link, codes, replace=replace))
+        for text in said:
+            self._report.not_copied.append(text)
+            self._observer.warning(f"not copied: {text}")
 
     def _watched(self, source: Server) -> AbstractAsyncContextManager[object]:
         return nullcontext()

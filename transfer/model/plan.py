@@ -65,6 +65,12 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     approved_plan: str = ""
 
 
+def narrows(request: CopyRequest) -> bool:
+    """Whether filters leave out keys of the databases that are copied."""
+    named = bool(request.match or request.exclude or request.types or request.keys_from)
+    return named or request.sample < 1 or request.min_ttl_ms > 0
+
+
 class Hazard(msgspec.Struct, frozen=True):
     """Something in the plan that needs consent by name (`--allow NAME`)."""
 

@@ -41,7 +41,7 @@ class BucketStore:
         self._memory_bytes = max(memory_bytes, self.record_bytes * _BUCKETS)
         self._spill_dir = spill_dir or tempfile.gettempdir()
         self._shape = f"{HASH_BYTES}s{value_bytes}s"
-        self._values = struct.Struct(f"{value_bytes}s").iter_unpack
+        self._values = struct.Struct(f"{value_bytes or 1}s").iter_unpack
         self._one = struct.Struct(f"{HASH_BYTES}s{value_bytes}x")
         self._many = struct.Struct(f"{HASH_BYTES}s{value_bytes}x" * _AT_ONCE)
         self._buckets = [bytearray() for _ in range(_BUCKETS)]
@@ -147,6 +147,10 @@ class BucketStore:
 
     def _take(self, hashes: bytes, values: bytes) -> None:
         buckets = self._buckets
+        if self.record_bytes == HASH_BYTES:
+            for (key,) in _PIECES(hashes):
+                buckets[key[0]] += key
+            return
         for (key,), (value,) in zip(_PIECES(hashes), self._values(values), strict=True):
             buckets[key[0]] += key + value
 

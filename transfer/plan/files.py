@@ -17,14 +17,14 @@ from transfer.endpoint.redis.abilities import unlikely_key
 from transfer.endpoint.redis.server import Server
 from transfer.model.endpoint import Features, Identity
 from transfer.model.errors import FileMissingError, IncompatibleError, PermissionDeniedError, SentinelError
-from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side
+from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, narrows
 from transfer.model.selection import Selection
 from transfer.model.units import show_bytes, show_moment, show_ms
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.look import Look, look_at, sample_key, unrest
 from transfer.plan.preflight import BETWEEN_LOOKS_S, insecure, ranges
-from transfer.plan.standing import narrows, refuse_lost, refuse_replica, target_hazards, touch
+from transfer.plan.standing import refuse_lost, refuse_replica, target_hazards, touch
 
 _ANY_DB = 1 << 31
 """A file holds as many databases as it likes."""
@@ -61,7 +61,8 @@ async def plan_import(request: CopyRequest, file: RdbFile, target: Server) -> Co
         notes=_file_notes(file, request),
         warnings=[text for text in (*file_warnings(file), _room(request, file, there)) if text],
     )
-    plan.choices.pop("pace", None)  # nobody else reads the file
+    for name in ("pace", "max-skew"):  # nobody else reads the file, and it has no clock
+        plan.choices.pop(name, None)
     await anyio.sleep(max(0.0, looked_at + BETWEEN_LOOKS_S - anyio.current_time()))
     async with target.link(db=0) as link:
         later = await unrest(link)

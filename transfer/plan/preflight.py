@@ -14,14 +14,14 @@ import anyio
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
-from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard
+from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows
 from transfer.model.selection import Mapping, Selection
 from transfer.model.units import show_ms
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import kept_use
 from transfer.plan.look import Look, look_at, sample_key, unrest
-from transfer.plan.standing import narrows, refuse_roles, refuse_same, size_warning, target_hazards, touch
+from transfer.plan.standing import refuse_roles, refuse_same, size_warning, target_hazards, touch
 
 BETWEEN_LOOKS_S = 0.5
 """Two looks at the target this far apart tell whether somebody writes there."""

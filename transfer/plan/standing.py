@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from transfer.model.endpoint import Address, Identity
 from transfer.model.errors import ReadOnlyTargetError, ReplicaSourceError, SamePlaceError, TargetSizeError
-from transfer.model.plan import CopyRequest, DbPlan, Hazard
+from transfer.model.plan import CopyRequest, DbPlan, Hazard, narrows
 from transfer.model.units import show_bytes
 from transfer.plan.look import Look
 
@@ -86,12 +86,6 @@ def refuse_lost(source: Look) -> None:
         raise ReplicaSourceError(
             f"the source is a replica that {state} its primary {primary}", where=source.side.place, primary=primary
         )
-
-
-def narrows(request: CopyRequest) -> bool:
-    """Whether filters leave out keys of the databases that are copied."""
-    named = bool(request.match or request.exclude or request.types or request.keys_from)
-    return named or request.sample < 1 or request.min_ttl_ms > 0
 
 
 def needed_bytes(source: Look, dbs: list[DbPlan]) -> int:

@@ -85,6 +85,7 @@ def side_json(side: Side) -> dict[str, Any]:
         "maxmemory_policy": side.maxmemory_policy,
         "clock_offset_ms": side.clock_offset_ms,
         "features": features_json(side.features),
+        **({"about": side.about} if side.about else {}),
     }
 
 

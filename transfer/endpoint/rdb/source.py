@@ -39,7 +39,8 @@ class RdbSource:
     Args:
         dbs: logical databases that are wanted.
         checks: whether payloads are looked into before they are given away.
-        footer: RDB version that payloads are stamped with.
+        footer: RDB version that payloads are stamped with, 0 for the file's own.
+        most_keys: of a batch, 0: chosen.
         left: takes out names that need not be copied again.
         stop: when set, nothing further is read: what was read is still emitted.
 
@@ -58,12 +59,14 @@ class RdbSource:
         stop: anyio.Event,
         checks: bool = True,
         footer: int = 0,
+        most_keys: int = 0,
         left: Callable[[int, list[bytes]], list[bytes]] = lambda db, names: names,
     ) -> None:
         self._file, self._selection, self._dbs = file, selection, dbs
         self._budget, self._tally, self._frontier, self._stop = budget, tally, frontier, stop
         self._checks, self._left = checks, left
         self._footer = footer or file.version
+        self._most_keys = most_keys or _KEYS_AT_ONCE
         self._types = frozenset(selection.types)
         self._underway: list[Batch] = []
         self.at = 0
@@ -90,7 +93,7 @@ class RdbSource:
         self._frontier.read(span, len(rows))
         self.at = block.end
         while rows:
-            some = rows[: _fitting(block, rows)]
+            some = rows[: _fitting(block, rows, self._most_keys)]
             del rows[: len(some)]
             await self._send(block, some, span, emit)
 
@@ -172,11 +175,11 @@ def read_value(dump: bytes, version: int, deadline_ms: int) -> ReadValue:
         return ReadValue(None, deadline_ms, problem=error.message, dump=dump)
 
 
-def _fitting(block: Block, rows: list[int]) -> int:
+def _fitting(block: Block, rows: list[int], most_keys: int) -> int:
     """How many of *rows* go into one batch."""
     held = 0
-    for count, row in enumerate(rows[:_KEYS_AT_ONCE]):
+    for count, row in enumerate(rows[:most_keys]):
         held += len(block.bodies[row])
         if held > _BYTES_AT_ONCE:
             return max(1, count)
-    return min(len(rows), _KEYS_AT_ONCE)
+    return min(len(rows), most_keys)

@@ -1,0 +1,112 @@
+"""Listpacks: the packed form of small lists, sets, sorted sets and hashes, and of the nodes of streams.
+
+    listpack := total bytes (u32 LE)  elements (u16 LE, 65535: not counted)  element*  0xFF
+    element  := head [size] data, then the bytes of those as 7-bit digits, for walking backwards
+
+    0nnnnnnn  10llllll text  110nnnnn b  1110llll b text  0xF0 u32 text  0xF1..0xF4 i16 i24 i32 i64
+
+Rule 1: what is not exactly what a server writes is refused: sizes, counts, backward lengths, the end.
+Rule 2: no size is believed: a slice is as long as its bytes, and what follows it is then not where it should be.
+
+Source: redis/src/listpack.c `lpEncodeGetType`, `lpEncodeBacklen`, `lpValidateIntegrity`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from transfer.model.errors import FormatError
+
+_T = TypeVar("_T")
+_HEAD_BYTES, _END = 6, 0xFF
+_UNCOUNTED = 0xFFFF
+_WIDTHS = {0xF1: 2, 0xF2: 3, 0xF3: 4, 0xF4: 8}
+_BACK_LIMITS = (127, 16382, 2097150, 268435454)
+"""Up to which size an element's backward length takes one byte more each: off by one from the second on, as there."""
+_NUMBERS = list(range(128))
+_TEXTS = [b"%d" % number for number in _NUMBERS]
+_text = b"%d".__mod__
+
+
+def texts(data: bytes) -> list[bytes]:
+    """Every element as bytes: numbers as their digits.
+
+    Raises:
+        FormatError: this is no whole listpack.
+    """
+    return _walk(data, _TEXTS, _text)
+
+
+def elements(data: bytes) -> list[bytes | int]:
+    """Every element as it is kept, text or number, for the nodes of streams, which tell them apart.
+
+    Raises:
+        FormatError: this is no whole listpack.
+    """
+    return _walk(data, _NUMBERS, int)
+
+
+def _walk(data: bytes, small: list[_T], number: Callable[[int], _T]) -> list[_T | bytes]:
+    """The loop that most of decoding is: short texts and small numbers here, the rest in `_element`."""
+    last = len(data) - 1
+    if last < _HEAD_BYTES or int.from_bytes(data[:4], "little") != len(data) or data[last] != _END:
+        raise bad("its size or its end does not hold", last)
+    items: list[_T | bytes] = []
+    add = items.append
+    at = _HEAD_BYTES
+    try:
+        while at < last:
+            head = data[at]
+            if head < 0x80:
+                add(small[head])
+                size, end = 1, at + 1
+            elif head < 0xC0:
+                size = head - 127
+                end = at + size
+                add(data[at + 1 : end])
+            else:
+                item, end = _element(data, at, head)
+                add(number(item) if isinstance(item, int) else item)
+                size = end - at
+                if size > 127:
+                    at = _after_back(data, end, size)
+                    continue
+            if data[end] != size:
+                raise bad("a backward length does not hold", end)
+            at = end + 1
+    except IndexError:
+        raise bad("an element runs over its end", at) from None
+    count = data[4] | data[5] << 8
+    if at != last or (count != len(items) and count != _UNCOUNTED):
+        raise bad(f"it holds {len(items)} elements of {count}", at)
+    return items
+
+
+def _element(data: bytes, at: int, head: int) -> tuple[bytes | int, int]:
+    """A longer text or a larger number, and the offset after it."""
+    if head < 0xE0:
+        small = (head & 31) << 8 | data[at + 1]
+        return (small if small < 1 << 12 else small - (1 << 13)), at + 2
+    if width := _WIDTHS.get(head):
+        return int.from_bytes(data[at + 1 : at + 1 + width], "little", signed=True), at + 1 + width
+    if head < 0xF0:
+        start, size = at + 2, (head & 15) << 8 | data[at + 1]
+    elif head == 0xF0:
+        start, size = at + 5, int.from_bytes(data[at + 1 : at + 5], "little")
+    else:
+        raise bad(f"byte {head:#04x} begins no element", at)
+    return data[start : start + size], start + size
+
+
+def _after_back(data: bytes, at: int, size: int) -> int:
+    """The offset after the backward length of *size* that stands at *at*."""
+    width = 1 + sum(size > limit for limit in _BACK_LIMITS)
+    digits = bytes(size >> 7 * (width - 1 - place) & 127 | (128 if place else 0) for place in range(width))
+    if data[at : at + width] != digits:
+        raise bad("a backward length does not hold", at)
+    return at + width
+
+
+def bad(reason: str, at: int) -> FormatError:
+    return FormatError(f"no listpack: {reason}, at offset {at} of it", offset=at)

@@ -92,8 +92,8 @@ def file_side(file: RdbFile) -> Side:
 def checksum_text(file: RdbFile) -> str:
     """What its checksum says."""
     return {
-        "holds": "its checksum holds",
-        "not computed": "its checksum was not computed (zero): its structure alone was checked",
+        "right": "its checksum holds",
+        "zero": "its checksum was not computed (zero): its structure alone was checked",
         "none": f"RDB version {file.version} has no checksum: its structure alone was checked",
     }[file.walk.checksum]
 
@@ -106,8 +106,8 @@ def file_warnings(file: RdbFile) -> list[str]:
     if file.skipped:
         what = "key is an empty collection" if file.skipped == 1 else "keys are empty collections"
         found.append(f"{file.skipped:,} {what}: skipped, as servers do")
-    if walk.modules:
-        found.append(f"data of {walk.modules:,} modules beside the keys is not read")
+    if walk.passed_over:
+        found.append(f"not read: {', '.join(dict.fromkeys(walk.passed_over))}")
     return found
 
 

@@ -153,7 +153,7 @@ class RdbFile:
 
     def _know(self) -> None:
         walk = self.walk
-        vendor = "valkey" if walk.magic == b"VALKEY" or b"valkey-ver" in walk.aux or walk.version >= 80 else "redis"
+        vendor = "valkey" if walk.family == "valkey" or b"valkey-ver" in walk.aux else "redis"
         said = walk.aux.get(b"valkey-ver") or walk.aux.get(b"redis-ver") or b""
         numbers = [int(part) for part in said.split(b"-")[0].split(b".") if part.isdigit()][:3]
         self.identity = Identity(

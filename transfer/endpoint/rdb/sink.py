@@ -19,6 +19,7 @@ import anyio.to_thread
 import xxhash
 
 from transfer.codec.dump import FOOTER_BYTES, is_whole
+from transfer.codec.rdb.items import Keys
 from transfer.codec.rdb.writer import RdbWriter
 from transfer.endpoint.rdb.blocks import Walk
 from transfer.endpoint.rdb.newfile import NewFile
@@ -108,10 +109,11 @@ class RdbSink:
     def _bytes(self, db: int, landings: list[Landing]) -> bytes:
         parts: list[bytes] = []
         if db != self._db:
-            parts.append(self._writer.select(db))
+            parts.append(self._writer.select_db(db))
             self._db = db
         names, deadlines = [it.name for it in landings], [it.expire_at_ms for it in landings]
-        parts.append(self._writer.keys(names, [it.record.dump[:-FOOTER_BYTES] for it in landings], deadlines))
+        bodies = [it.record.dump[:-FOOTER_BYTES] for it in landings]
+        parts.append(self._writer.keys(Keys(db, names, bodies, deadlines, [], "", 0)))
         return b"".join(parts)
 
     async def finish(self) -> None:
@@ -144,14 +146,14 @@ class RdbSink:
         for block in walk.blocks():
             if block.db != db:
                 db = block.db
-                anew.write(writer.select(db))
+                anew.write(writer.select_db(db))
             for key, body, deadline in zip(block.keys, block.bodies, block.deadlines, strict=True):
                 if (db, key) in left:
                     left[db, key] -= 1
                     if left[db, key]:
                         self._tally.moved("written", "repeated", 1)
                         continue
-                anew.write(writer.keys([key], [body], [deadline]))
+                anew.write(writer.key(key, body, deadline))
         anew.write(writer.end())
         anew.sync()
 

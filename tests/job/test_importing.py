@@ -265,8 +265,8 @@ async def test_functions_come_ahead_of_the_keys(tmp_path: Path) -> None:
         assert len(lacking.result["not_copied"]) == 1
 
 
-async def test_the_library_of_rdb_files_needs_no_server_to_be_stopped(tmp_path: Path) -> None:
-    """`copy` takes a file, too, and a file cannot go into a file."""
+async def test_copy_imports_where_the_source_is_a_file(tmp_path: Path) -> None:
+    """And a file cannot go into a file."""
     async with running() as source, running() as target:
         await ask(source, "SET", "a", "v")
         path = await saved(source, tmp_path / "dump.rdb")

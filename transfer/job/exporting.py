@@ -20,7 +20,6 @@ import msgspec
 import structlog
 
 from transfer.endpoint.rdb.file import RdbFile
-from transfer.endpoint.rdb.index import NameIndex
 from transfer.endpoint.rdb.sink import Head, RdbSink
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.folding import Folding
@@ -198,7 +197,9 @@ class ExportRun(CopyRun):
             steering.check()
             steering.abort_on_stop()
             await sink.finish()
-            file = await RdbFile.open(sink.file.part, index=NameIndex(BucketStore(4, spill_dir=request.spill_dir)))
+            file = await RdbFile.open(
+                sink.file.part, index=NameIndex(BucketStore(WIDTH_BYTES, spill_dir=request.spill_dir))
+            )
             sink.file.keep()
         finally:
             sink.drop()

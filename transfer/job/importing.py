@@ -17,7 +17,7 @@ from typing import cast
 import anyio
 
 from transfer.endpoint.rdb.file import RdbFile, changed
-from transfer.endpoint.rdb.index import NameIndex
+from transfer.endpoint.rdb.index import WIDTH_BYTES, NameIndex
 from transfer.endpoint.rdb.source import RdbSource
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.functions import bring_libraries
@@ -67,7 +67,7 @@ async def run_import(request: CopyRequest, observer: Observer, planner: ImportPl
 
 async def look_through(request: CopyRequest, path: str, *, indexed: bool) -> RdbFile:
     """The file at *path*, read to its end once. Raises as `RdbFile.open`."""
-    index = NameIndex(BucketStore(4, spill_dir=request.spill_dir)) if indexed else None
+    index = NameIndex(BucketStore(WIDTH_BYTES, spill_dir=request.spill_dir)) if indexed else None
     return await RdbFile.open(Path(path), index=index)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import compress
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -24,11 +25,13 @@ _READ_BYTES = 256 << 10
 _WHOLE_BYTES = 1 << 40
 """No value is given in pieces: whoever takes it needs it whole."""
 _SHOWN_BYTES = 64
+_GAP_BYTES, _ENTRY_BYTES, _RUN_KEYS = 2 << 10, 4 << 10, 1000
 
 
 class Block(msgspec.Struct):
     """Keys column by column, of a file of RDB *version*. `start` to `end`: where they stand in the file.
 
+    `starts`, if asked for: where each key begins, with what stands before it.
     `skipped` is how many empty collections stood among them, which are left out.
     """
 
@@ -39,6 +42,7 @@ class Block(msgspec.Struct):
     keys: list[bytes]
     bodies: list[bytes]
     deadlines: list[int]
+    starts: list[int]
     skipped: int = 0
 
     def leave_out_empties(self) -> None:
@@ -50,7 +54,7 @@ class Block(msgspec.Struct):
             kept[row] = False
         self.skipped = len(rows)
         self.keys, self.bodies = list(compress(self.keys, kept)), list(compress(self.bodies, kept))
-        self.deadlines = list(compress(self.deadlines, kept))
+        self.deadlines, self.starts = list(compress(self.deadlines, kept)), list(compress(self.starts, kept))
 
 
 class Walk:
@@ -73,8 +77,10 @@ class Walk:
         self.checksum = ""
         self.trailing_bytes = 0
 
-    def blocks(self, start: int = 0, db: int = 0) -> Iterator[Block]:
+    def blocks(self, start: int = 0, db: int = 0, *, starts: bool = False) -> Iterator[Block]:
         """All blocks from offset *start* on, where *db* is selected; from 0 with the checksum looked at.
+
+        *starts*: tell where each key begins.
 
         Raises:
             CutError: the file ends too soon.
@@ -82,7 +88,7 @@ class Walk:
             UnknownFormError: an opcode, a type or a version is not known.
             FormatError: this is no RDB.
         """
-        reader = RdbReader(large_bytes=_WHOLE_BYTES, cap_bytes=_WHOLE_BYTES, most_bytes=_READ_BYTES)
+        reader = RdbReader(large_bytes=_WHOLE_BYTES, cap_bytes=_WHOLE_BYTES, most_bytes=_READ_BYTES, starts=starts)
         if start:
             reader.going_on(self.version, db, start)
         else:
@@ -93,16 +99,27 @@ class Walk:
         """The block that begins at *start*."""
         return next(self.blocks(start, db))
 
-    def key_offsets(self, block: Block) -> dict[bytes, int]:
-        """Where the entry of each key of *block* begins."""
-        reader = RdbReader(large_bytes=_WHOLE_BYTES, cap_bytes=_WHOLE_BYTES, most_keys=1)
-        reader.going_on(block.version, block.db, block.start)
-        found: dict[bytes, int] = {}
-        for one in self._blocks(reader, block.start):
-            found |= dict.fromkeys(one.keys, one.start)
-            if one.end >= block.end:
-                break
-        return found
+    def near(self, offsets: list[int], db: int, version: int) -> Iterator[Block]:
+        """Blocks with the keys that begin at *offsets*, which ascend; some of their neighbours may come, too."""
+        with self.path.open("rb") as file:
+            for run in _runs(offsets):
+                yield from self._run(file, run, db, version)
+
+    def _run(self, file: BinaryIO, run: list[int], db: int, version: int) -> Iterator[Block]:
+        """From the first key of *run* to its last."""
+        most = 1 if len(run) == 1 else _RUN_KEYS
+        reader = RdbReader(large_bytes=_WHOLE_BYTES, cap_bytes=_WHOLE_BYTES, most_keys=most, starts=True)
+        reader.going_on(version, db, run[0])
+        file.seek(run[0])
+        size = run[-1] - run[0] + _ENTRY_BYTES
+        while data := file.read(size):
+            reader.feed(data)
+            for item in reader.take():
+                if isinstance(item, Keys):
+                    yield _block(item, item.starts[0], version)
+                    if item.starts[-1] >= run[-1]:
+                        return
+            size = max(_READ_BYTES, 2 * size)
 
     def _blocks(self, reader: RdbReader, start: int) -> Iterator[Block]:
         begun, last = start, b""
@@ -113,11 +130,8 @@ class Walk:
                     reader.feed(data)
                     for item in reader.take():
                         if isinstance(item, Keys):
-                            block = Block(
-                                begun, item.offset, item.db, reader.version, item.keys, item.bodies, item.deadlines
-                            )
+                            block = _block(item, begun, reader.version)
                             begun, last = item.offset, item.keys[-1]
-                            block.leave_out_empties()
                             yield block
                         elif not start:
                             self._note(item)
@@ -140,6 +154,24 @@ class Walk:
                 self.passed_over.append(what)
             case End(checksum=checksum):
                 self.checksum = checksum
+
+
+def _block(item: Keys, start: int, version: int) -> Block:
+    block = Block(start, item.offset, item.db, version, item.keys, item.bodies, item.deadlines, item.starts)
+    block.leave_out_empties()
+    return block
+
+
+def _runs(offsets: list[int]) -> Iterator[list[int]]:
+    """Cut where it is farther to the next one than passing over what lies between would cost."""
+    run: list[int] = []
+    for at in offsets:
+        if run and at - run[-1] > _GAP_BYTES:
+            yield run
+            run = []
+        run.append(at)
+    if run:
+        yield run
 
 
 def _after(error: FormatError, key: bytes) -> FormatError:

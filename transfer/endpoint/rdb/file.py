@@ -118,9 +118,14 @@ class RdbFile:
 
     @classmethod
     async def open(
-        cls, path: Path, *, index: NameIndex | None = None, on_block: Callable[[Block], None] = lambda block: None
+        cls,
+        path: Path,
+        *,
+        index: NameIndex | None = None,
+        starts: bool = False,
+        on_block: Callable[[Block], None] = lambda block: None,
     ) -> RdbFile:
-        """Look through *path*; *on_block* is given every block of it, *index* remembers where names are.
+        """Look through *path*; *on_block* is given every block of it, with *starts*; *index* remembers where names are.
 
         Raises:
             FileMissingError: it is not there or cannot be read.
@@ -131,13 +136,13 @@ class RdbFile:
         file.index = index or NoIndex()
         with failures_of(path):
             file._stamp, file.size_bytes = _stamp(path)
-            await file._look_through(on_block)
+            await file._look_through(on_block, starts=starts or file.index.wanted)
         file._know()
         file.seconds = time.monotonic() - began
         return file
 
-    async def _look_through(self, on_block: Callable[[Block], None]) -> None:
-        for block in self.walk.blocks():
+    async def _look_through(self, on_block: Callable[[Block], None], *, starts: bool) -> None:
+        for block in self.walk.blocks(starts=starts):
             self._count(block)
             on_block(block)
             await anyio.lowlevel.checkpoint()
@@ -148,7 +153,7 @@ class RdbFile:
         count.keys += len(block.keys)
         count.with_deadline += len(block.keys) - block.deadlines.count(NO_DEADLINE)
         self.kinds.update(body[0] for body in block.bodies)
-        self.index.add(block.db, block.keys, len(self.blocks))
+        self.index.add(block.db, block.keys, block.starts)
         self.blocks.append(BlockPlace(block.start, block.db))
 
     def _know(self) -> None:

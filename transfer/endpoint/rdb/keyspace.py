@@ -1,10 +1,10 @@
 """A file's keys for a comparison: names page by page as they stand in it, payloads of any by its index.
 
     pages -> Walk over the blocks of a database -> names, and their records kept for a while
-    dumps, values -> records kept | NameIndex -> block -> read again
+    dumps, values -> records kept | NameIndex -> offset -> read again
 
 Rule 1: what was named is asked for soon after: the records of the last pages are kept, bounded by `_KEPT_BYTES`.
-Rule 2: anything else costs one block for each key, and blocks are shared where many keys are asked for.
+Rule 2: anything else costs a small read for each key, shared by those that stand side by side.
 """
 
 from __future__ import annotations
@@ -76,11 +76,12 @@ class FileKeyspace:
 
     async def portions(self, db: int, keys: list[bytes]) -> list[list[bytes]]:
         """*keys* cut, in order, into lists that can be held in memory at once."""
-        found, held = [], _PORTION_BYTES
+        found: list[list[bytes]] = []
+        held = 0
         records = self._records(db, keys)
         for key in keys:
             size = len(records[key][0]) if key in records else 0
-            if held + size > _PORTION_BYTES:
+            if held + size > _PORTION_BYTES or not found:
                 found.append([key])
                 held = size
             else:
@@ -122,9 +123,16 @@ class FileKeyspace:
                 met = left & records.keys()
                 found |= {key: records[key] for key in met}
                 left -= met
-        for number, names in self.file.index.find(db, list(left)).items() if left else ():
-            records = self._block(number)
-            found |= {name: records[name] for name in names if name in records}
+        return found | self._found(db, left) if left else found
+
+    def _found(self, db: int, names: set[bytes]) -> dict[bytes, _Record]:
+        """*names* by the index."""
+        found: dict[bytes, _Record] = {}
+        offsets = [at for at, _ in self.file.index.find(db, list(names))]
+        with failures_of(self.file.path):
+            for block in self.file.walk.near(offsets, db, self.file.version):
+                rows = zip(block.keys, block.bodies, block.deadlines, strict=True)
+                found |= {key: (body + _NO_FOOTER, at) for key, body, at in rows if key in names and block.db == db}
         return found
 
     def _block(self, number: int) -> dict[bytes, _Record]:

@@ -5,13 +5,12 @@ RdbFile.open -> every block -> decode each body -> Unsound: which key, where it 
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from transfer.codec.rdb.decode import decode
-from transfer.endpoint.rdb.blocks import Block, Walk
+from transfer.endpoint.rdb.blocks import Block
 from transfer.endpoint.rdb.file import RdbFile
 from transfer.model.errors import FormatError, UnknownFormError
 
@@ -36,7 +35,7 @@ class Soundness(msgspec.Struct):
     unsound: int = 0
     first: list[Unsound] = msgspec.field(default_factory=list)
 
-    def add(self, walk: Walk, block: Block) -> None:
+    def add(self, block: Block) -> None:
         """Decode all values of *block*."""
         for at, body in enumerate(block.bodies):
             if body[0] in _OPAQUE:
@@ -50,12 +49,11 @@ class Soundness(msgspec.Struct):
             except FormatError as error:
                 self.unsound += 1
                 if len(self.first) < _LISTED:
-                    offset = walk.key_offsets(block)[block.keys[at]]
-                    self.first.append(Unsound(block.db, block.keys[at], offset, error.message))
+                    self.first.append(Unsound(block.db, block.keys[at], block.starts[at], error.message))
 
 
 async def check_values(path: Path) -> tuple[RdbFile, Soundness]:
     """The file, looked through, and what its values are. Raises as `RdbFile.open`."""
     found = Soundness()
-    file = await RdbFile.open(path, on_block=partial(found.add, Walk(path)))
+    file = await RdbFile.open(path, starts=True, on_block=found.add)
     return file, found

@@ -58,9 +58,7 @@ _MOST_RESTARTS = 20
 _TICK_S = 0.2
 
 
-async def run_copy(
-    request: CopyRequest, observer: Observer, planner: Planner, job: str = "", command: str = "copy"
-) -> Report:
+async def run_copy(request: CopyRequest, observer: Observer, planner: Planner, job: str = "") -> Report:
     """Copy as *request* says, telling *observer*; the report is also in the job store.
 
     With *job*, which this process has taken over, what its earlier processes did is gone on with.
@@ -74,7 +72,7 @@ async def run_copy(
         asked = msgspec.structs.replace(request, keys_from=readable_again(request.keys_from, kept))
         await CopyRun(asked, observer, planner, store, report, resumes=bool(job)).run()
 
-    return await record_run(command, request, observer, work, job)
+    return await record_run("copy", request, observer, work, job)
 
 
 class CopyRun:

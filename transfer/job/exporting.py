@@ -29,6 +29,7 @@ from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.source import RedisSource, SourceOptions
 from transfer.job.copy import CopyRun, Planner, counted, open_one, reject_limit
 from transfer.job.engine import PAGE_KEYS, Engine, links_to
+from transfer.job.importing import look_through
 from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
 from transfer.job.proof import Promised, march
@@ -197,9 +198,7 @@ class ExportRun(CopyRun):
             steering.check()
             steering.abort_on_stop()
             await sink.finish()
-            file = await RdbFile.open(
-                sink.file.part, index=NameIndex(BucketStore(WIDTH_BYTES, spill_dir=request.spill_dir))
-            )
+            file = await look_through(request, str(sink.file.part), indexed=request.verify != "none")
             sink.file.keep()
         finally:
             sink.drop()

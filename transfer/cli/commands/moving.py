@@ -29,14 +29,14 @@ def mover(request: CopyRequest, command: str, job: str = "") -> Run:
         raise PlaceError("export takes a file last", hint="transfer export redis://host:6379 out.rdb")
     if files[0]:
         return partial(_import, job=job)
-    return _export if files[1] else partial(_copy, command=command, job=job)
+    return _export if files[1] else partial(_copy, job=job)
 
 
-async def _copy(request: CopyRequest, observer: Observer, *, command: str, job: str) -> Report:
+async def _copy(request: CopyRequest, observer: Observer, *, job: str) -> Report:
     from transfer.job.copy import run_copy
     from transfer.plan.preflight import plan_copy
 
-    return await run_copy(request, observer, plan_copy, job, command)
+    return await run_copy(request, observer, plan_copy, job)
 
 
 async def _import(request: CopyRequest, observer: Observer, *, job: str) -> Report:

@@ -276,3 +276,36 @@ async def test_copy_imports_where_the_source_is_a_file(tmp_path: Path) -> None:
 
         assert (said.exit, said.result["command"]) == (0, "import"), said
         assert both.exit == 2
+
+
+async def test_values_larger_than_the_memory_share_come_too(tmp_path: Path) -> None:
+    """A value of a file is held whole, whatever --max-memory allows for many; also with payloads unchecked."""
+    path = tmp_path / "dump.rdb"
+    async with running() as source, running() as target, running() as other:
+        await ask(source, "SET", "large", bytes(range(256)) * (80 << 10))
+        await ask(source, "RPUSH", "list", *(b"%d" % number * 100 for number in range(50_000)))
+        await saved(source, path)
+
+        said = await imported(path, target, tmp_path, "--max-memory", "8MiB")
+        trusted = await imported(path, other, tmp_path, "--allow", "trust-file")
+
+        assert (said.exit, said.result["verified"], said.result["keys"]["written"]) == (0, True, 2), said
+        assert trusted.exit == 0, trusted
+        assert any("unchecked" in note for note in trusted.lines[0]["notes"])
+        assert not oracle.compared(source.address, target.address)
+        assert not oracle.compared(source.address, other.address)
+
+
+async def test_a_dry_run_of_an_import_writes_nothing(tmp_path: Path) -> None:
+    """The plan says what the file holds, and its hash can be approved."""
+    async with running() as source, running() as target:
+        fill(source.address, 100)
+        path = await saved(source, tmp_path / "dump.rdb")
+
+        said = await imported(path, target, tmp_path, "--dry-run")
+        plan = said.lines[0]
+        other = await imported(path, target, tmp_path, "--approved-plan", "sha256:" + "0" * 64)
+        approved = await imported(path, target, tmp_path, "--approved-plan", plan["plan"])
+
+        assert (said.exit, plan["keys"], plan["source"]["place"]) == (0, 100, str(path)), said
+        assert (other.exit, approved.exit) == (2, 0), (other, approved)

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator
 import anyio.lowlevel
 import msgspec
 
-from transfer.endpoint.rdb.blocks import Block
 from transfer.endpoint.rdb.file import RdbFile, failures_of
 from transfer.endpoint.rdb.source import read_value
 from transfer.model.endpoint import Population
@@ -23,7 +22,7 @@ from transfer.model.record import NO_DEADLINE
 from transfer.model.value import ReadValue
 
 _PAGE_KEYS = 1000
-_KEPT_BYTES = 48 << 20
+_KEPT_BYTES = 24 << 20
 _PORTION_BYTES = 8 << 20
 _NO_FOOTER = b"\xff" * 10
 """Stands where a payload of DUMP has its footer: a version that no server has, so that bodies alone are compared."""
@@ -60,7 +59,7 @@ class FileKeyspace:
         self.vendor = file.vendor
         self._kept: OrderedDict[tuple[int, int], dict[bytes, _Record]] = OrderedDict()
         self._sizes: dict[tuple[int, int], int] = {}
-        self._held_bytes = 0
+        self._held_bytes = self._asked = 0
 
     def now_ms(self) -> int:
         return self.file.now_ms()
@@ -133,6 +132,8 @@ class FileKeyspace:
             for block in self.file.walk.near(offsets, db, self.file.version):
                 rows = zip(block.keys, block.bodies, block.deadlines, strict=True)
                 found |= {key: (body + _NO_FOOTER, at) for key, body, at in rows if key in names and block.db == db}
+        self._asked += 1
+        self._keep((db, -self._asked), found)  # who asks for portions asks for their payloads next
         return found
 
     def _block(self, number: int) -> dict[bytes, _Record]:
@@ -141,14 +142,14 @@ class FileKeyspace:
         if mark not in self._kept:
             with failures_of(self.file.path):
                 block = self.file.walk.block(place.start, place.db)
-            self._keep(mark, block)
+            payloads = [body + _NO_FOOTER for body in block.bodies]
+            self._keep(mark, dict(zip(block.keys, zip(payloads, block.deadlines, strict=True), strict=True)))
         self._kept.move_to_end(mark)
         return self._kept[mark]
 
-    def _keep(self, mark: tuple[int, int], block: Block) -> None:
-        payloads = [body + _NO_FOOTER for body in block.bodies]
-        self._kept[mark] = dict(zip(block.keys, zip(payloads, block.deadlines, strict=True), strict=True))
-        self._sizes[mark] = sum(map(len, payloads))
+    def _keep(self, mark: tuple[int, int], records: dict[bytes, _Record]) -> None:
+        self._kept[mark] = records
+        self._sizes[mark] = sum(len(payload) for payload, _ in records.values())
         self._held_bytes += self._sizes[mark]
         while self._held_bytes > _KEPT_BYTES and len(self._kept) > 1:
             oldest, _ = self._kept.popitem(last=False)

@@ -110,9 +110,10 @@ async def test_a_source_that_is_written_to_meanwhile_gives_a_whole_file(tmp_path
         done = anyio.Event()
 
         async def work() -> Said:
-            said = await exported(source, path, tmp_path)
-            done.set()
-            return said
+            try:
+                return await exported(source, path, tmp_path, "--pace", "max")
+            finally:
+                done.set()
 
         async def write() -> None:
             number = 0

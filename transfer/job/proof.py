@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+from transfer.codec.canonical import FORM
 from transfer.endpoint.rdb.file import RdbFile
 from transfer.endpoint.rdb.keyspace import FileKeyspace
 from transfer.endpoint.redis.keyspace import LiveKeyspace
@@ -83,6 +84,7 @@ async def march(
                 ttl_tolerance_ms=request.ttl_tolerance_ms,
                 both_ways=not request.keys_from,
                 mode="sample" if request.verify == "sample" else "full",
+                digest=request.digest,
             ),
             on_finding=observer.finding,
             on_progress=lambda keys: meter.count(keys),
@@ -97,6 +99,8 @@ async def march(
         )
         observer.warning(text)
         report.notes.append(text)
+    if request.digest == "canonical":
+        result.digest = f"canonical {FORM}"
     report.dbs = comparison.tables
     report.verified = not result.differences()
 

@@ -52,6 +52,7 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     verify: str = "full"  # full | none | sample
     verify_sample: float = 1.0
     ttl_tolerance_ms: int = 500
+    digest: str = "pair"
     connect_timeout_ms: int = 10_000
     timeout_ms: int = 30_000
     give_up_after_ms: int = 300_000

@@ -107,8 +107,13 @@ class Conflict:
         _flag(_CONFLICT, "--on-conflict", "fail|skip|replace", "Where the target has another value (default: fail)."),
     ] = None
     format: Annotated[
-        Literal["auto", "raw", "logical"],
-        _flag(_CONFLICT, "--format", "auto|raw|logical", "RESTORE, type commands, or what fits each key (auto)."),
+        Literal["auto", "raw", "restamp", "logical"],
+        _flag(
+            _CONFLICT,
+            "--format",
+            "auto|raw|restamp|logical",
+            "RESTORE as it came, stamped or encoded anew, type commands, or what fits each key (auto).",
+        ),
     ] = "auto"
     keep_idle: Annotated[
         Literal["auto", "on", "off"],

@@ -286,6 +286,8 @@ class CopyRun:
             if text:
                 self._observer.warning(text)
                 self._report.notes.append(text)
+        if lossy := len(self._engine.lossy):
+            self._report.notes.append(f"{lossy:,} keys were written without deadlines of their fields (--allow lossy)")
         if text := expired(self._gone_before, gone_by_now):
             self._report.notes.append(text)
 

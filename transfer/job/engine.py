@@ -17,6 +17,7 @@ import anyio
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.big.move import BigOptions
 from transfer.endpoint.redis.big.mover import BigKeys
+from transfer.endpoint.redis.bridge import LOGICAL, RESTAMP, Bridge, bridge_between
 from transfer.endpoint.redis.conflicts import CONFLICT_CODE, ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import FOLD_CODE, Folding
 from transfer.endpoint.redis.keyspace import LiveKeyspace
@@ -43,12 +44,16 @@ from transfer.pipeline.frontier import Frontier
 from transfer.pipeline.ledger import Ledger, hashes_of_names
 from transfer.pipeline.pace import Pace
 from transfer.pipeline.throttle import Governor
+from transfer.report.names import hashed_name, shown_name
 from transfer.verify.checks import compare
 
 _LINKS, _LINKS_FAR = 4, 12
 _FAR_S = 0.01
 """From this round trip on more links keep a server busy; on a near one they only take turns (measured)."""
 PAGE_KEYS = 2000
+LOSSY = "lossy"
+_MOST_TOLD = 1000
+"""Keys written with a loss that are told one by one; all of them are counted."""
 _LARGEST_SHARE, _LARGEST_BYTES = 4, 8 << 20
 """A value above this part of the memory budget, or this size, is never held whole."""
 
@@ -123,6 +128,8 @@ class Engine:
         self._observer = observer
         self.rejected: set[tuple[int, bytes]] = set()
         """(database, name) at the target of keys that were rejected."""
+        self.lossy: set[tuple[int, bytes]] = set()
+        """Those of them that were written all the same, without what the target cannot hold."""
         self.folded: set[tuple[int, bytes]] = set()
         """(database, name) at the source of keys whose name at the target another one had taken."""
         self._source: RedisSource | None = None
@@ -311,6 +318,8 @@ class Engine:
             self.tally,
             replace=policy.replace,
             landmarks=self.landmarks,
+            commands=self.request.format != RESTAMP,
+            on_loss=self._lost if LOSSY in self.request.allow else None,
         )
         return RedisSink(
             self.source,
@@ -324,6 +333,7 @@ class Engine:
             journal=self.trail,
             tally=self.tally,
             writing=self._writing(),
+            bridge=self._bridge(),
             patience=self._patience(self.target, stop),
             landmarks=self.landmarks,
             cap_bytes=limit_bytes + (16 << 20),
@@ -331,9 +341,23 @@ class Engine:
         )
 
     def _writing(self) -> str:
-        if "logical" in (self.request.format, self.plan.writing):
-            return "logical"
-        return self.request.format
+        return LOGICAL if LOGICAL in (self.request.format, self.plan.writing) else self.request.format
+
+    def _lost(self, db: int, key: bytes, name: bytes, what: str) -> None:
+        """A key is written without *what*: listed once, and no finding of the proof."""
+        mark = (self.mapping.dbs.get(db, db), name)
+        if mark not in self.lossy:
+            self.lossy.add(mark)
+            self.rejected.add(mark)
+            if len(self.lossy) <= _MOST_TOLD:
+                shown = hashed_name(key) if self.request.hash_keys else shown_name(key)
+                self._observer.warning(f"db {db}: {shown} is written without {what} (--allow lossy)")
+
+    def _bridge(self) -> Bridge:
+        source, target = self.source, self.target
+        return bridge_between(
+            source.identity, source.features, target.identity, target.features, wish=self.request.format
+        )
 
     def _policy(self) -> ConflictPolicy:
         return ConflictPolicy(

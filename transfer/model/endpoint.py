@@ -114,12 +114,14 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     """What a live server can do, found by asking it (never by its version alone).
 
     `dump_version` is the RDB version in the footer of its DUMP payloads; `restores` the set of
-    versions its RESTORE takes, as probed; `pexpiretime` (7.0+) reads absolute deadlines; `gives_strings` says that
-    many strings can be read by one MGET, `takes_strings` that they can be written by MSET, MSETNX and SET ... PXAT.
+    versions its RESTORE takes, as probed, `restore_types` the value types it loads, modules apart; `pexpiretime`
+    (7.0+) reads absolute deadlines; `gives_strings` says that many strings can be read by one MGET, `takes_strings`
+    that they can be written by MSET, MSETNX and SET ... PXAT.
     """
 
     dump_version: int = 0
     restores: frozenset[int] = frozenset()
+    restore_types: frozenset[int] = frozenset()
     pexpiretime: bool = False
     no_touch: bool = False
     tracking: bool = False

@@ -32,7 +32,7 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     ttl_amount_ms: int = 0
     min_ttl_ms: int = 0
     on_conflict: str = ""  # fail | skip | replace; "" is fail, not named
-    format: str = "auto"  # auto | raw | logical
+    format: str = "auto"  # auto | raw | restamp | logical
     rate_keys_per_s: int = 0
     bwlimit_bytes_per_s: int = 0
     pace: str = "polite"  # polite | max
@@ -110,7 +110,8 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 class CopyPlan(msgspec.Struct, kw_only=True):
     """What a copy will do; printed before it, and all there is to --dry-run.
 
-    `writing` is raw (RESTORE) or logical (type commands); `changes_known_by` says how a difference is
+    `writing` is raw (RESTORE), restamp (RESTORE of payloads stamped or encoded anew) or logical (type commands);
+    `changes_known_by` says how a difference is
     told from a change at the source: tracking | hashes. `keeps_use`: idletime | freq, carried with each key, or "".
     """
 

@@ -29,7 +29,11 @@ def choices_of(request: CopyRequest, writing: str) -> dict[str, str]:
     return said
 
 
-_FORMATS = {"raw": "RESTORE, by type where a payload is refused", "logical": "by type commands"}
+_FORMATS = {
+    "raw": "RESTORE, in another form where a payload is refused",
+    "restamp": "RESTORE of payloads stamped or encoded anew",
+    "logical": "by type commands",
+}
 
 
 def _conflicts(policy: str) -> str:

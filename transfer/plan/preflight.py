@@ -12,6 +12,7 @@ from __future__ import annotations
 import anyio
 
 from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.bridge import LOGICAL, RAW, RESTAMP, way_of
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows
@@ -86,23 +87,19 @@ def _refuse_missing(request: CopyRequest, here: Look, there: Look, dbs: dict[int
 
 
 def _writing(request: CopyRequest, here: Look, there: Look) -> str:
-    """raw | logical.
+    """raw | restamp | logical.
 
     Raises:
-        IncompatibleError: raw is asked for, and the target does not take the source's payloads.
+        IncompatibleError: raw is asked for, and the target does not take the source's payloads; or it takes none.
     """
     version, taken = here.side.features.dump_version, there.side.features.restores
-    if request.format == "logical":
-        return "logical"
-    if version in taken:
-        return "raw"
-    if request.format == "auto":
-        return "logical"
+    if request.format in ("auto", LOGICAL) or version in taken or (request.format == RESTAMP and taken):
+        return way_of(here.side.features, there.side.features, request.format)
     raise IncompatibleError(
         f"{here.side.identity.name} writes DUMP payloads of version {version}, {there.side.identity.name} takes "
         + (ranges(taken) or "none from this user"),
         where=there.side.place,
-        hint="--format auto writes by type commands where payloads do not fit",
+        hint="--format auto stamps payloads anew, encodes them anew, or writes by type commands, as each key needs it",
         version=version,
         accepted=sorted(taken),
     )
@@ -213,11 +210,12 @@ def _not_copied(here: Look) -> list[str]:
 
 def _notes(plan: CopyPlan, request: CopyRequest) -> list[str]:
     notes = []
-    if plan.writing == "logical":
-        if request.format == "auto":
-            version, taken = plan.source.features.dump_version, ranges(plan.target.features.restores)
-            notes.append(f"the target takes DUMP payloads of version {taken or 'none'}, not {version}: written by type")
-        notes.append("hashes with field deadlines, modules and unknown types are rejected by name when written by type")
+    version, taken = plan.source.features.dump_version, ranges(plan.target.features.restores)
+    if plan.writing != RAW and request.format == "auto":
+        how = "stamped anew, encoded anew where a type is not taken" if plan.writing == RESTAMP else "written by type"
+        notes.append(f"the target takes DUMP payloads of version {taken or 'none'}, not {version}: {how}")
+    if plan.writing == LOGICAL:
+        notes.append("modules and unknown types are rejected by name when written by type")
     if not plan.source.features.tracking:
         notes.append("changes at the source are told by hashes of what was read: CLIENT TRACKING is not allowed there")
     if narrows(request):

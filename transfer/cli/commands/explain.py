@@ -112,7 +112,7 @@ MEANINGS: dict[str, Meaning] = {
         (
             "one item of it is larger than a reply may be: a larger --max-memory raises that, up to 24 MiB",
             "its type cannot be read in pieces (a module's): raise proto-max-bulk-len of the target",
-            "--format raw and --format logical each leave only one of the two ways; auto takes both",
+            "--format raw, restamp and logical each leave only some of the ways; auto takes whichever fits a key",
         ),
     ),
     "E305": Meaning(

@@ -283,6 +283,7 @@ class Engine:
             throttle=self.governor,
             on_read=self.tracker.clean,
             announce=self.trail.temporary,
+            bridge=self._bridge(),
         )
 
     def _new_conflicts(self, here: LiveKeyspace, there: LiveKeyspace) -> Conflicts:

@@ -287,6 +287,7 @@ class Engine:
             throttle=self.governor,
             on_read=self.tracker.clean,
             announce=self.trail.temporary,
+            bridge=self._bridge(),
         )
 
     def _new_conflicts(self, values: ValuesOf, there: LiveKeyspace) -> Conflicts:

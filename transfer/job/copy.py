@@ -20,7 +20,7 @@ from transfer.endpoint.redis.keyfile import readable_again
 from transfer.endpoint.redis.server import Server
 from transfer.job.claim import resume_command, stored
 from transfer.job.engine import Engine
-from transfer.job.losses import Gone, emptied, evicted, expired, gone_at
+from transfer.job.losses import Gone, emptied, evicted, expired, gone_at, remedy
 from transfer.job.neighbours import own_name, refuse_neighbours
 from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
@@ -34,6 +34,8 @@ from transfer.job.store import JobStore
 from transfer.job.trail import Facts, Trail, trail_path
 from transfer.model.endpoint import Address
 from transfer.model.errors import (
+    AGAIN,
+    RESUME,
     RESUME_HINT,
     ClusterNodeError,
     EvictingTargetError,
@@ -107,15 +109,17 @@ class CopyRun:
             with ungrouped():
                 await self._run()
         except TransferError as error:
-            if error.hint == RESUME_HINT:
-                error.hint = self._resume_hint()
+            error.hint = self._next_command(error.hint)
             raise
 
-    def _resume_hint(self) -> str:
-        """How to go on: with this job, once it has begun to move keys."""
-        if self._store.get(self._report.job).state != "running" and not self._resumes:
-            return "run the same command again"
-        return f"{resume_command(self._report.job, self._request.state_dir)} goes on where it stopped"
+    def _next_command(self, hint: str) -> str:
+        """*hint* with the command that goes on: with this job, once it has begun to move keys and while it is kept."""
+        if RESUME not in hint:
+            return hint
+        begun = self._store.path.exists() and self._store.get(self._report.job).state == "running"
+        if not begun and not self._resumes:
+            return AGAIN if hint == RESUME_HINT else hint.replace(RESUME, AGAIN)
+        return hint.replace(RESUME, resume_command(self._report.job, self._request.state_dir))
 
     async def _run(self) -> None:
         source, target = await open_pair(self._request, self._report.job)
@@ -288,8 +292,9 @@ class CopyRun:
                 self._report.notes.append(text)
         if lossy := len(self._engine.lossy):
             self._report.notes.append(f"{lossy:,} keys were written without deadlines of their fields (--allow lossy)")
-        if text := expired(self._gone_before, gone_by_now):
-            self._report.notes.append(text)
+        for text in (expired(self._gone_before, gone_by_now), "" if lost else remedy(self._report)):
+            if text:
+                self._report.notes.append(text)
 
     async def _date(self, source: Server) -> None:
         """Say of which interval the copy is; what a process that is gone saw at its end is not known."""

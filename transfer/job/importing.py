@@ -30,7 +30,7 @@ from transfer.job.engine import Engine, largest_value_bytes, links_to
 from transfer.job.proof import Promised, march
 from transfer.job.record import record_run
 from transfer.job.replacement import Replacement
-from transfer.job.resume import moved, refuse_stranger
+from transfer.job.resume import moved, recognise
 from transfer.job.store import JobStore
 from transfer.job.trail import Facts, Trail, trail_path
 from transfer.model.errors import ReplacedError, UsageError
@@ -164,16 +164,17 @@ class ImportRun(CopyRun):
     async def _take_up(self, before: Facts, source: Server, target: Server) -> None:
         if before.source.run_id != self._file.identity.run_id:
             raise changed(self._file.where)
-        await refuse_stranger(before, target)
         self._engine.recall(before, self._store.rejects(self._report.job))
+        unknown = await recognise(before, self._engine)
         said = moved("target", before.target, target)
         self._engine.go_on({} if said else self._trail.positions())
         self._report.resumed, self._report.seconds = self._store.get(self._report.job).runs - 1, before.seconds
         self._began_ms = before.began_ms
         keys = before.counts.read
         text = said or f"going on after {keys:,} key{'s' * (keys != 1)} of the file"
-        self._observer.warning(text)
-        self._report.notes.append(text)
+        for said_of in (text, *unknown):
+            self._observer.warning(said_of)
+            self._report.notes.append(said_of)
 
     async def _note_names(self) -> None:
         """Names to recognise the target by; and from here on the file's clock runs, with --ttl rebase from its save."""

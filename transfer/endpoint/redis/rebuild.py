@@ -161,7 +161,7 @@ class Rebuild:
             self._tally.bytes_written += len(record.dump)
         if landings:
             mark = lasting(landings)
-            self._landmarks.note((mark.record.db, mark.record.key), (delivery.db, mark.name))
+            self._landmarks.note((mark.record.db, mark.record.key), (delivery.db, mark.name), mark.expire_at_ms)
 
     def _place(self, delivery: Delivery, landing: Landing, refusal: str) -> str:
         if failure := ends_run(refusal, self._target.where):

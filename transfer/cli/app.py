@@ -76,7 +76,7 @@ _COMMANDS = (
 """Name, where it is, what --help says of it (told here, so that --help imports none of them)."""
 
 _NOT_YET = """sync schema run undo report clear config
---transform --delete-extra --route --digest
+--transform --delete-extra
 --count-all --undo-dir --report --metrics --confirm --profile --config"""
 NOT_YET = frozenset(_NOT_YET.split())
 """Words of the contract that come with later releases: unknown like any other, and said to be missing."""

@@ -106,6 +106,10 @@ class Conflict:
         Literal["fail", "skip", "replace"] | None,
         _flag(_CONFLICT, "--on-conflict", "fail|skip|replace", "Where the target has another value (default: fail)."),
     ] = None
+    route: Annotated[
+        Literal["auto", "scan", "psync"],
+        _flag(_CONFLICT, "--route", "auto|scan|psync", "Key by key, or one full sync (auto: from a replica)."),
+    ] = "auto"
     format: Annotated[
         Literal["auto", "raw", "restamp", "logical"],
         _flag(

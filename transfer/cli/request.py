@@ -121,6 +121,7 @@ def copy_request(
         on_conflict=conflict.on_conflict or "",
         format=conflict.format,
         keep_idle=conflict.keep_idle,
+        route=conflict.route,
         pace=pace.pace,
         max_source_latency_ms=_above_zero("--max-source-latency", duration_ms, pace.max_source_latency, "5ms"),
         max_target_lag_bytes=_above_zero("--max-target-lag", size_bytes, pace.max_target_lag, "64MiB"),

@@ -139,6 +139,7 @@ class CopyRun:
         if self._standby is not None:
             tell_standby(plan, self._standby, self._request)
         self._store.save_plan(self._report.job, msgspec.json.encode(plan).decode())
+        self._report.route = plan.route
         self._observer.planned(plan)
         if self._request.dry_run:
             return
@@ -237,7 +238,8 @@ class CopyRun:
             raise
         finally:
             self._report.seconds = self._report.seconds or time.monotonic() - started
-            if self._engine.governor.limited:
+            self._report.route = self._engine.route
+            if self._engine.governor.limited and self._engine.route == "scan":
                 self._report.notes.append("others used the source: it was read politely (--pace max is not held back)")
             self._settle()
 
@@ -299,7 +301,10 @@ class CopyRun:
     async def _date(self, source: Server) -> None:
         """Say of which interval the copy is; what a process that is gone saw at its end is not known."""
         wrote = await self._writes(source) - self._writes_before
-        self._report.as_of = AsOf("interval", self._began_ms, source.now_ms(), max(0, wrote))
+        if instant := self._engine.instant_ms:
+            self._report.as_of = AsOf("instant", instant, instant, max(0, wrote))
+        else:
+            self._report.as_of = AsOf("interval", self._began_ms, source.now_ms(), max(0, wrote))
 
     async def _start_again(self, error: ReplacedError, source: Server, target: Server) -> None:
         self._report.restarts += 1
@@ -328,7 +333,7 @@ class CopyRun:
     def _settle(self) -> None:
         """Bring the report up to date with what is known."""
         report, counts = self._report, self.tally.counts
-        again = bool(report.restarts or report.resumed)
+        again = bool(report.restarts or report.resumed or self._engine.rerouted)
         self._engine.settle_repeats(rewritten=again or self._request.on_conflict == "replace")
         report.bytes_read, report.bytes_written = self.tally.bytes_read, self.tally.bytes_written
         listed = counts.conflicts if self._request.on_conflict in ("", "fail") else 0

@@ -28,12 +28,13 @@ from transfer.endpoint.redis.landing import Approach
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.source import RedisSource, SourceOptions
 from transfer.job.copy import CopyRun, Planner, counted, open_one, reject_limit
-from transfer.job.engine import PAGE_KEYS, Engine, links_to
+from transfer.job.engine import Engine
 from transfer.job.importing import look_through
 from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
 from transfer.job.proof import Promised, march
 from transfer.job.record import record_run
+from transfer.job.sources import PAGE_KEYS, links_to
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
 from transfer.job.trail import Trail

@@ -26,11 +26,12 @@ from transfer.endpoint.redis.landing import Approach
 from transfer.endpoint.redis.landmarks import some_names
 from transfer.endpoint.redis.server import Server
 from transfer.job.copy import CopyRun, Planner, counted, open_one
-from transfer.job.engine import Engine, largest_value_bytes, links_to
+from transfer.job.engine import Engine, NewSource
 from transfer.job.proof import Promised, march
 from transfer.job.record import record_run
 from transfer.job.replacement import Replacement
 from transfer.job.resume import moved, recognise
+from transfer.job.sources import largest_value_bytes, links_to
 from transfer.job.store import JobStore
 from transfer.job.trail import Facts, Trail, trail_path
 from transfer.model.errors import ReplacedError, UsageError
@@ -82,7 +83,7 @@ class ImportEngine(Engine):
         self._reading: RdbSource | None = None
 
     @asynccontextmanager
-    async def _parts(self, stop: anyio.Event) -> AsyncIterator[Flow]:
+    async def _parts(self, stop: anyio.Event, new_source: NewSource) -> AsyncIterator[Flow]:
         request, limit_bytes = self.request, largest_value_bytes(self.request)
         budget = ByteBudget(request.max_memory_bytes)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)

@@ -15,7 +15,8 @@ from transfer.endpoint.rdb.file import RdbFile
 from transfer.endpoint.rdb.keyspace import FileKeyspace
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.server import Server
-from transfer.job.engine import Engine, largest_value_bytes
+from transfer.job.engine import Engine
+from transfer.job.sources import largest_value_bytes
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import UNTHROTTLED, Observer, Throttle
 from transfer.model.report import Report

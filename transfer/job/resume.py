@@ -78,6 +78,10 @@ async def take_up(
     engine.go_on(trail.positions())
     wrote = max(0, await source.asked(probe.writes_seen) - facts.writes_before)
     keys = facts.counts.read
+    if engine.route == "psync":
+        engine.go_on({})
+        told = f"{keys:,} keys were read before: a new full sync begins, and what is equal is skipped"
+        return Taken(facts.began_ms, facts.writes_before, facts.seconds, [told])
     told = (
         f"going on after {keys:,} key{'s' * (keys != 1)}; the source was written to {wrote:,} times since the job began"
     )

@@ -13,11 +13,11 @@ from transfer.endpoint.rdb.file import RdbFile
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.tracking import WriteTracker
 from transfer.job.copy import open_one
-from transfer.job.engine import selection_of
 from transfer.job.importing import look_through
 from transfer.job.orders import orders_of
 from transfer.job.proof import march
 from transfer.job.record import record_run
+from transfer.job.sources import selection_of
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
 from transfer.model.endpoint import Address

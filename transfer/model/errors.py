@@ -25,6 +25,7 @@
     │   ├── TooLargeError (E303, exit 3)
     │   └── FoldedKeyError (E305, exit 3)
     ├── ReplacedError (E213, exit 4)
+    ├── FullSyncError (E214, exit 4)
     ├── IncompatibleError (E500, exit 5)
     │   ├── ClusterNodeError (E501, exit 5)
     │   ├── SentinelError (E502, exit 5)
@@ -245,6 +246,13 @@ class ReplacedError(TransferError):
 
     code, exit_code, retryable = "E213", 4, True
     default_hint = "transfer doctor URL shows who answers"
+
+
+class FullSyncError(TransferError):
+    """The source gave no full sync, or not all of it; a copy goes on by SCAN."""
+
+    code, exit_code = "E214", 4
+    default_hint = "--route scan needs no full sync"
 
 
 class IncompatibleError(TransferError):

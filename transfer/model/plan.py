@@ -41,6 +41,7 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     read_from: str = "primary"  # primary | replica
     max_replica_lag_ms: int = 10_000
     keep_idle: str = "auto"  # auto | on | off
+    route: str = "auto"  # auto | scan | psync
     workers: int = 0  # 0: chosen
     batch: int = 0  # 0: chosen
     max_memory_bytes: int = 256 << 20
@@ -113,6 +114,7 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     `writing` is raw (RESTORE), restamp (RESTORE of payloads stamped or encoded anew) or logical (type commands);
     `changes_known_by` says how a difference is
     told from a change at the source: tracking | hashes. `keeps_use`: idletime | freq, carried with each key, or "".
+    `route`: scan | psync.
     """
 
     source: Side
@@ -122,6 +124,7 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     changes_known_by: str
     skew_ms: int
     keeps_use: str = ""
+    route: str = "scan"
     hazards: list[Hazard] = msgspec.field(default_factory=list)
     warnings: list[str] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)

@@ -22,8 +22,10 @@ from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import kept_use
 from transfer.plan.look import Look, look_at, sample_key, unrest
+from transfer.plan.route import choose_route
 from transfer.plan.standing import refuse_roles, refuse_same, size_warning, target_hazards, touch
 
+_ROUTES = {"scan": "scan: page by page, key by key", "psync": "psync: one full sync, of one instant"}
 BETWEEN_LOOKS_S = 0.5
 """Two looks at the target this far apart tell whether somebody writes there."""
 
@@ -47,6 +49,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
     await _refuse_missing_rights(request, source, target, here, there, dbs, writing)
     rows = _rows(here, there, dbs)
     use, notes = await kept_use(request, source, here, there, writing)
+    route = await choose_route(request, source, here, writing, use)
     plan = CopyPlan(
         source=here.side,
         target=there.side,
@@ -56,8 +59,13 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
         skew_ms=there.side.clock_offset_ms - here.side.clock_offset_ms,
         choices=choices_of(request, writing),
         keeps_use=use,
-        notes=notes,
+        route=route.name,
+        hazards=route.hazards,
+        warnings=route.warnings,
+        notes=notes + route.notes,
     )
+    if route.name != "scan" or request.route != "auto":
+        plan.choices["route"] = _ROUTES[route.name]
     if use:
         plan.choices["keep-idle"] = f"{use} of each key, carried by RESTORE"
     await anyio.sleep(max(0.0, looked_at + BETWEEN_LOOKS_S - anyio.current_time()))

@@ -53,6 +53,7 @@ def plan_json(plan: CopyPlan) -> dict[str, Any]:
             }
             for db in plan.dbs
         ],
+        "route": plan.route,
         "writing": plan.writing,
         "changes_known_by": plan.changes_known_by,
         "skew_ms": plan.skew_ms,

@@ -191,11 +191,15 @@ class Check:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Proof:
-    """When deadlines count as equal."""
+    """When deadlines count as equal, and what digests are made of."""
 
     ttl_tolerance: Annotated[
         str, _flag(_PROOF, "--ttl-tolerance", "500ms", "Deadlines this close together are equal.")
     ] = "500ms"
+    digest: Annotated[
+        Literal["pair", "canonical"],
+        _flag(_PROOF, "--digest", "pair|canonical", "Good for this run (faster), or for any version and time."),
+    ] = "pair"
 
 
 @Parameter(name="*")

@@ -140,6 +140,7 @@ def copy_request(
         verify=verify,
         verify_sample=verify_sample,
         ttl_tolerance_ms=_of("--ttl-tolerance", duration_ms, proof.ttl_tolerance),
+        digest=proof.digest,
         connect_timeout_ms=connect_timeout_ms,
         timeout_ms=timeout_ms,
         give_up_after_ms=_above_zero("--give-up-after", duration_ms, give_up.give_up_after),

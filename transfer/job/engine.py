@@ -34,7 +34,7 @@ from transfer.job.sources import largest_value_bytes, links_to, mapping_of, scan
 from transfer.job.trail import Facts, Trail
 from transfer.model.errors import FullSyncError, ReplacedError
 from transfer.model.plan import CopyPlan, CopyRequest
-from transfer.model.ports import Observer
+from transfer.model.ports import Observer, ValuesOf
 from transfer.model.record import Batch
 from transfer.model.report import Reject, Verdict
 from transfer.model.tally import Tally
@@ -60,6 +60,10 @@ def same_value(left: Value, right: Value) -> bool:
 
 class Engine:
     """One copy between two open servers, through as many attempts as it takes."""
+
+    source_is_live = True
+    """Whether a server answers there, whose latency others feel."""
+    target_is_live = True
 
     def __init__(
         self,
@@ -218,7 +222,7 @@ class Engine:
         limit_bytes = largest_value_bytes(request)
         here = LiveKeyspace(self.source, limit_bytes=limit_bytes, throttle=self.governor)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
-        approach, conflicts = Approach(self.mapping, self.tally), self._new_conflicts(here, there)
+        approach, conflicts = Approach(self.mapping, self.tally), self._new_conflicts(here.values, there)
         big = self._new_big(approach, conflicts, budget, limit_bytes, stop)
         source = self._source = new_source(budget, big, stop)
 
@@ -226,7 +230,7 @@ class Engine:
             source.acknowledged(batch)
             self.trail.flush()
 
-        sink = self._new_sink(approach, conflicts, here, limit_bytes, stop)
+        sink = self._new_sink(approach, conflicts, here.values, limit_bytes, stop)
         try:
             self.pace.stop = stop
             yield Flow(
@@ -279,16 +283,17 @@ class Engine:
             throttle=self.governor,
             on_read=self.tracker.clean,
             announce=self.trail.temporary,
+            bridge=self._bridge(),
         )
 
-    def _new_conflicts(self, here: LiveKeyspace, there: LiveKeyspace) -> Conflicts:
+    def _new_conflicts(self, values: ValuesOf, there: LiveKeyspace) -> Conflicts:
         return Conflicts(
             there,
             self._policy(),
             self.written,
             self.found_equal,
             self.tally,
-            here.values,
+            values,
             same_value,
             self.kept,
             doubtful=self._doubtful,
@@ -297,14 +302,14 @@ class Engine:
         )
 
     def _new_sink(
-        self, approach: Approach, conflicts: Conflicts, here: LiveKeyspace, limit_bytes: int, stop: anyio.Event
+        self, approach: Approach, conflicts: Conflicts, values: ValuesOf, limit_bytes: int, stop: anyio.Event
     ) -> RedisSink:
         policy = self._policy()
         rebuild = Rebuild(
             self.source,
             self.target,
             approach,
-            here.values,
+            values,
             self.written,
             self.trail,
             self.tally,

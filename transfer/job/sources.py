@@ -26,7 +26,7 @@ from transfer.pipeline.throttle import Governor
 _LINKS, _LINKS_FAR = 4, 12
 _FAR_S = 0.01
 """From this round trip on more links keep a server busy; on a near one they only take turns (measured)."""
-_PAGE_KEYS, _SYNC_KEYS = 2000, 4000
+PAGE_KEYS, _SYNC_KEYS = 2000, 4000
 _WINDOW_BYTES = 8 << 20
 _LARGEST_SHARE, _LARGEST_BYTES = 4, 8 << 20
 """A value above this part of the memory budget, or this size, is never held whole."""
@@ -92,7 +92,7 @@ def scan_source(
         SourceOptions(
             dbs=tuple(copying.mapping.dbs),
             readers=request.workers or links_to(copying.source),
-            page_keys=request.batch or _PAGE_KEYS,
+            page_keys=request.batch or PAGE_KEYS,
             limit_bytes=largest_value_bytes(request),
             keys_from=request.keys_from,
             use=copying.plan.keeps_use,

@@ -54,7 +54,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-RESUME_HINT = "transfer resume ID goes on where it stopped"
+RESUME = "transfer resume ID"
+"""Stands in hints for the command that goes on with the run's own job."""
+AGAIN = "run the same command again"
+RESUME_HINT = f"{RESUME} goes on where it stopped"
 
 
 class TransferError(Exception):
@@ -323,7 +326,7 @@ class StateFullError(LimitError):
     """The state directory cannot be written: its disk is full, or fails."""
 
     code = "E804"
-    default_hint = "make room there, or mend the disk; then transfer resume ID"
+    default_hint = f"make room there, or mend the disk; then {RESUME}"
 
 
 class LockedError(TransferError):

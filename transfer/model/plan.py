@@ -53,6 +53,7 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     verify: str = "full"  # full | none | sample
     verify_sample: float = 1.0
     ttl_tolerance_ms: int = 500
+    digest: str = "pair"
     connect_timeout_ms: int = 10_000
     timeout_ms: int = 30_000
     give_up_after_ms: int = 300_000
@@ -64,6 +65,12 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     dry_run: bool = False
     fresh: bool = False
     approved_plan: str = ""
+
+
+def narrows(request: CopyRequest) -> bool:
+    """Whether filters leave out keys of the databases that are copied."""
+    named = bool(request.match or request.exclude or request.types or request.keys_from)
+    return named or request.sample < 1 or request.min_ttl_ms > 0
 
 
 class Hazard(msgspec.Struct, frozen=True):
@@ -86,7 +93,7 @@ class DbPlan(msgspec.Struct, frozen=True):
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """One server as preflight found it. Memory in bytes; `maxmemory` 0 is no limit."""
+    """One place as preflight found it. Memory in bytes; `maxmemory` 0 is no limit. `about`: of a file, in words."""
 
     place: str
     identity: Identity
@@ -98,6 +105,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     maxmemory_policy: str
     clock_offset_ms: int
     """Server clock minus ours."""
+    about: str = ""
 
 
 class CopyPlan(msgspec.Struct, kw_only=True):

@@ -15,7 +15,7 @@ from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.bridge import LOGICAL, RAW, RESTAMP, way_of
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
-from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard
+from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows
 from transfer.model.selection import Mapping, Selection
 from transfer.model.units import show_ms
 from transfer.plan.choices import choices_of
@@ -23,7 +23,7 @@ from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import kept_use
 from transfer.plan.look import Look, look_at, sample_key, unrest
 from transfer.plan.route import choose_route
-from transfer.plan.standing import narrows, refuse_roles, refuse_same, size_warning, target_hazards, touch
+from transfer.plan.standing import refuse_roles, refuse_same, size_warning, target_hazards, touch
 
 _ROUTES = {"scan": "scan: page by page, key by key", "psync": "psync: one full sync, of one instant"}
 BETWEEN_LOOKS_S = 0.5
@@ -179,16 +179,21 @@ def _judge(plan: CopyPlan, request: CopyRequest, here: Look, there: Look, later:
     plan.hazards += [look.shard.hazard(look.role, look.side.place) for look in (here, there) if look.shard]
     plan.hazards += target_hazards(there, later, plan.dbs, request)
     plan.hazards += _skew_hazard(plan, request)
-    plan.hazards += [
-        Hazard("insecure", f"the certificate of the {side} {address} is not verified: anybody may answer there")
-        for side, address in (("source", request.source), ("target", request.target))
-        if address.tls and not address.verify_tls
-    ]
+    plan.hazards += insecure(request)
     hazards, notes = touch(here)
     plan.hazards += hazards
     plan.notes += notes
     plan.warnings += [text for text in (size_warning(here, there, plan.dbs, request), *_not_copied(here)) if text]
     plan.notes += _notes(plan, request)
+
+
+def insecure(request: CopyRequest) -> list[Hazard]:
+    """Where anybody may answer, since a certificate is not verified."""
+    return [
+        Hazard("insecure", f"the certificate of the {side} {address} is not verified: anybody may answer there")
+        for side, address in (("source", request.source), ("target", request.target))
+        if address.tls and not address.verify_tls
+    ]
 
 
 def _skew_hazard(plan: CopyPlan, request: CopyRequest) -> list[Hazard]:

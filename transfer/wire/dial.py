@@ -20,6 +20,7 @@ from anyio.streams.tls import TLSStream
 
 from transfer.model.endpoint import Address
 from transfer.model.errors import (
+    RESUME,
     AuthError,
     FileMissingError,
     ForeignProtocolError,
@@ -272,7 +273,7 @@ def _too_few_files(where: str) -> LimitError:
     """No waiting mends that: it is this process, not the server, that can open no more."""
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     text = f"no connection can be opened: this process may have {most} files and connections open at once"
-    return LimitError(text, where=where, hint="ulimit -n 1024, then transfer resume ID", most=most)
+    return LimitError(text, where=where, hint=f"ulimit -n 1024, then {RESUME}", most=most)
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -65,6 +65,10 @@ class Bridge(msgspec.Struct, frozen=True):
         """What stamps a payload of *version* for the target."""
         return 0 if self.asis else footer_mask(version, self.version)
 
+    def stamped(self, footer: bytes) -> bytes:
+        """*footer*, the last ten bytes of a payload whose body stays, as the target takes it."""
+        return footer if self.asis else (int.from_bytes(footer) ^ self.mask(footer[0] | footer[1] << 8)).to_bytes(10)
+
     def keeps(self, kind: int) -> bool:
         """Whether a payload that begins with *kind* goes with its body as it is."""
         return self.asis or kind in self.kept
@@ -90,6 +94,10 @@ class Bridge(msgspec.Struct, frozen=True):
             raise UncrossableError(str(error)) from None
         except FormatError as error:
             raise UncrossableError(f"its payload cannot be read: {error.message}") from None
+
+
+AS_IS = Bridge(0, frozenset(), frozenset(), asis=True)
+"""Every payload goes as it came."""
 
 
 def bridge_between(source: Identity, here: Features, target: Identity, there: Features, *, wish: str) -> Bridge:

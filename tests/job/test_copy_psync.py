@@ -413,7 +413,8 @@ async def test_a_killed_copy_goes_on_by_another_full_sync(tmp_path: Path) -> Non
         assert (said.exit, said.result["verified"], said.result["route"]) == (0, True, "psync"), said
         assert said.result["as_of"]["kind"] == "instant"
         keys = said.result["keys"]
-        assert keys["written"] + keys["already"] == 6000
+        # k0, sent and not acknowledged when the process died, is written over then: repeated
+        assert keys["written"] + keys["already"] in (5999, 6000)
         assert keys["conflicts"] == 0
         oracle.assert_same(source.address, target.address)
 

@@ -31,6 +31,7 @@ from transfer.job.replica import Standby, find_replica, tell_standby
 from transfer.job.resume import for_planning, take_up, with_planned
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
+from transfer.job.ticker import Ticker
 from transfer.job.trail import Facts, Trail, trail_path
 from transfer.model.endpoint import Address
 from transfer.model.errors import (
@@ -50,14 +51,12 @@ from transfer.model.ports import Observer
 from transfer.model.report import AsOf, DbTable, Reject, Report, worst
 from transfer.model.tally import Tally
 from transfer.pipeline.flow import ungrouped
-from transfer.report.meter import Meter
 
 Planner = Callable[[CopyRequest, Server, Server], Awaitable[CopyPlan]]
 KeyspaceCounts = dict[int, tuple[int, int]]
 """Database -> keys, keys with a deadline."""
 
 _MOST_RESTARTS = 20
-_TICK_S = 0.2
 
 
 async def run_copy(request: CopyRequest, observer: Observer, planner: Planner, job: str = "") -> Report:
@@ -319,8 +318,8 @@ class CopyRun:
             self._observer.warning(text)
             self._report.notes.append(text)
 
-    def _ticking(self, plan: CopyPlan) -> _Ticker:
-        return _Ticker(self._engine, self.tally, plan, self._observer)
+    def _ticking(self, plan: CopyPlan) -> Ticker:
+        return Ticker(self._engine, self.tally, plan, self._observer)
 
     def _rejected(self, reject: Reject) -> None:
         if reject.code != CONFLICT_CODE:  # the ledger of kept names knows those
@@ -345,32 +344,6 @@ class CopyRun:
                 7 if verify and verify.changed else 0,
             ]
         )
-
-
-class _Ticker:
-    """Tells the observer where the copy stands, a few times a second, for the length of a block."""
-
-    def __init__(self, engine: Engine, tally: Tally, plan: CopyPlan, observer: Observer) -> None:
-        self._engine = engine
-        self.tally = tally
-        self._plan = plan
-        self._observer = observer
-        self._group = anyio.create_task_group()
-
-    async def __aenter__(self) -> None:
-        await self._group.__aenter__()
-        self._group.start_soon(self._tick)
-
-    async def __aexit__(self, *failure: object) -> bool | None:
-        self._group.cancel_scope.cancel()
-        return await self._group.__aexit__(*failure)  # type: ignore[arg-type]
-
-    async def _tick(self) -> None:
-        meter, counts = Meter("copy", self._plan.keys), self.tally.counts
-        while True:
-            await anyio.sleep(_TICK_S)
-            meter.keys, meter.bytes, meter.rejected = counts.read, self.tally.bytes_read, counts.rejected
-            self._observer.progress(meter.snapshot(self._engine.share_done()))
 
 
 async def open_pair(request: CopyRequest, job: str) -> tuple[Server, Server]:

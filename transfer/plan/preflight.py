@@ -22,7 +22,16 @@ from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import kept_use
 from transfer.plan.look import Look, look_at, sample_key, unrest
-from transfer.plan.standing import narrows, refuse_roles, refuse_same, size_warning, target_hazards, touch
+from transfer.plan.standing import (
+    functions_notes,
+    narrows,
+    refuse_roles,
+    refuse_same,
+    size_warning,
+    target_hazards,
+    touch,
+    whole,
+)
 
 BETWEEN_LOOKS_S = 0.5
 """Two looks at the target this far apart tell whether somebody writes there."""
@@ -56,6 +65,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
         skew_ms=there.side.clock_offset_ms - here.side.clock_offset_ms,
         choices=choices_of(request, writing),
         keeps_use=use,
+        functions=here.libraries if whole(request, here, dbs) else [],
         notes=notes,
     )
     if use:
@@ -180,7 +190,7 @@ def _judge(plan: CopyPlan, request: CopyRequest, here: Look, there: Look, later:
     plan.hazards += hazards
     plan.notes += notes
     plan.warnings += [text for text in (size_warning(here, there, plan.dbs, request), *_not_copied(here)) if text]
-    plan.notes += _notes(plan, request)
+    plan.notes += _notes(plan, request, here)
 
 
 def _skew_hazard(plan: CopyPlan, request: CopyRequest) -> list[Hazard]:
@@ -196,14 +206,13 @@ def _skew_hazard(plan: CopyPlan, request: CopyRequest) -> list[Hazard]:
 
 
 def _not_copied(here: Look) -> list[str]:
-    libraries, users = here.libraries, here.users
+    users = here.users
     return [
-        f"{libraries} function librar{'y is' if libraries == 1 else 'ies are'} not copied" if libraries else "",
         f"{users} ACL user{' is' if users == 1 else 's are'} not copied" if users else "",
     ]
 
 
-def _notes(plan: CopyPlan, request: CopyRequest) -> list[str]:
+def _notes(plan: CopyPlan, request: CopyRequest, here: Look) -> list[str]:
     notes = []
     version, taken = plan.source.features.dump_version, ranges(plan.target.features.restores)
     if plan.writing != RAW and request.format == "auto":
@@ -213,6 +222,7 @@ def _notes(plan: CopyPlan, request: CopyRequest) -> list[str]:
         notes.append("modules and unknown types are rejected by name when written by type")
     if not plan.source.features.tracking:
         notes.append("changes at the source are told by hashes of what was read: CLIENT TRACKING is not allowed there")
+    notes += functions_notes(plan, here)
     if narrows(request):
         notes.append("filters apply: not all of the keys counted here are copied")
     return notes

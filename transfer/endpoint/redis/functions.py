@@ -1,0 +1,103 @@
+"""Function libraries: read from one server, loaded into another, ahead of the keys.
+
+    source: FUNCTION LIST WITHCODE -> libraries -> there, with the same code -> already
+    target: FUNCTION LIST WITHCODE --'          -> there, with other code    -> conflict | FUNCTION LOAD REPLACE
+                                                -> not there                 -> FUNCTION LOAD -> written | refused
+
+Rule 1: code travels, not FUNCTION DUMP, whose version another server refuses: a dump holds nothing but that code.
+Rule 2: what does not travel is told by name with the reason, and never ends a copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from transfer.codec.resp import command
+from transfer.endpoint.redis.server import Server
+from transfer.model.report import FunctionCounts
+from transfer.wire.link import ErrorReply, Link
+
+
+class Library(msgspec.Struct, frozen=True):
+    """One library by name, with the code that FUNCTION LOAD takes."""
+
+    name: bytes
+    code: bytes
+
+
+class FunctionsRefusedError(Exception):
+    """The server does not list its libraries: the text is its answer."""
+
+
+async def libraries_of(link: Link) -> list[Library]:
+    """Every library of a server.
+
+    Raises:
+        FunctionsRefusedError: it has no functions (before 7.0), or we may not ask.
+    """
+    answer = await link.command("FUNCTION", "LIST", "WITHCODE")
+    if isinstance(answer, ErrorReply) or not isinstance(answer, list):
+        raise FunctionsRefusedError(str(answer))
+    return [_library(row) for row in answer]
+
+
+def _library(row: list[Any]) -> Library:
+    facts = dict(zip(row[::2], row[1::2], strict=True))
+    return Library(facts[b"library_name"], facts[b"library_code"])
+
+
+async def copy_functions(source: Server, target: Server, on_conflict: str) -> FunctionCounts:
+    """Bring every library of *source* to *target*; *on_conflict* is fail, skip or replace, "" is fail.
+
+    Raises:
+        GaveUpError: a server did not answer.
+    """
+    counts = FunctionCounts()
+    try:
+        here = await source.asked(libraries_of)
+    except FunctionsRefusedError:
+        return counts
+    counts.read = len(here)
+    if not here:
+        return counts
+    try:
+        there = {library.name: library.code for library in await target.asked(libraries_of)}
+    except FunctionsRefusedError as error:
+        cause = "has no functions" if "unknown command" in str(error).lower() else f"refuses: {error}"
+        counts.rejected = len(here)
+        counts.not_copied = [f"{_named(library)}: {target.identity.name} {cause}" for library in here]
+        return counts
+    wanted = [library for library in here if there.get(library.name) != library.code]
+    counts.already = len(here) - len(wanted)
+    for library in wanted:
+        taken = library.name in there
+        if taken and on_conflict != "replace":
+            counts.conflicts += 1
+            if on_conflict != "skip":
+                counts.not_copied.append(f"{_named(library)}: the target holds other code under this name; it stays")
+        else:
+            await _load(target, library, counts, over=taken)
+    return counts
+
+
+async def _load(target: Server, library: Library, counts: FunctionCounts, *, over: bool) -> None:
+    # REPLACE also where it is new: sent again after a lost answer it changes nothing
+    request = command("FUNCTION", "LOAD", "REPLACE", library.code)
+
+    async def load(link: Link) -> str:
+        answer = (await link.ask(request, 1))[0]
+        return str(answer) if isinstance(answer, ErrorReply) else ""
+
+    if refusal := await target.asked(load):
+        counts.rejected += 1
+        counts.not_copied.append(f"{_named(library)}: the target refuses it: {refusal[:200]}")
+    elif over:
+        counts.replaced += 1
+    else:
+        counts.written += 1
+
+
+def _named(library: Library) -> str:
+    return f"function library {library.name.decode('utf-8', 'backslashreplace')}"

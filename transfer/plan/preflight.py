@@ -3,7 +3,7 @@
     request -> look at both -> who is it? -> which databases? -> rights -> room -> how to write -> CopyPlan
                                  `----------- a refusal ends it -----------'      hazards, warnings, notes in it
 
-Rule 1: nothing is written; the one command that could, RESTORE, carries a type that no server has.
+Rule 1: nothing is written; the one command that could, RESTORE, carries a type that no server has, or what is over.
 Rule 2: what can never work is raised; what a person may want all the same is a Hazard with a name.
 """
 

@@ -16,6 +16,7 @@ import structlog
 
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.conflicts import CONFLICT_CODE
+from transfer.endpoint.redis.functions import copy_functions
 from transfer.endpoint.redis.keyfile import readable_again
 from transfer.endpoint.redis.server import Server
 from transfer.job.claim import resume_command, stored
@@ -242,8 +243,22 @@ class CopyRun:
                 self._report.notes.append("others used the source: it was read politely (--pace max is not held back)")
             self._settle()
 
+    async def _copy_functions(self, plan: CopyPlan, source: Server, target: Server) -> None:
+        """Ahead of the keys; what does not travel is a warning, and changes no exit code."""
+        if not plan.functions:
+            return
+        counts = self._report.functions = await copy_functions(source, target, self._request.on_conflict)
+        self._tell_not_copied(counts.not_copied)
+
+    def _tell_not_copied(self, said: list[str]) -> None:
+        for text in said:
+            if text not in self._report.not_copied:
+                self._report.not_copied.append(text)
+                self._observer.warning(f"not copied: {text}")
+
     async def _move_and_prove(self, source: Server, target: Server, plan: CopyPlan, steering: Steering) -> None:
         engine = self._engine
+        await self._copy_functions(plan, source, target)
         started = time.monotonic()
         structlog.get_logger().info("reading", keys=plan.keys, writing=plan.writing, restarts=self._report.restarts)
         async with self._watched(source):

@@ -119,8 +119,10 @@ def _run(words: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from transfer.cli.signals import listen_for_sigterm
+    from transfer.cli.told import state_given
 
     listen_for_sigterm()
+    state_given.set(_state_of(words))
     debug = "--debug" in words or _on(os.environ.get("TRANSFER_DEBUG"))
     try:
         code = build_app()(words, exit_on_error=False, print_error=False)
@@ -228,6 +230,10 @@ def _on(value: str | None) -> bool:
 
 def _state(words: list[str]) -> str:
     """The state directory as far as it can be told before the words are understood."""
+    return _state_of(words) or os.environ.get("TRANSFER_STATE", "")
+
+
+def _state_of(words: list[str]) -> str:
     given = [after for word, after in itertools.pairwise(words) if word == "--state"]
     given += [word.partition("=")[2] for word in words if word.startswith("--state=")]
-    return given[0] if given else os.environ.get("TRANSFER_STATE", "")
+    return given[0] if given else ""

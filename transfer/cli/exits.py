@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from transfer.cli.signals import SIGTERM_EXIT, Terminated
+from transfer.cli.told import with_state
 from transfer.model.errors import AGAIN, RESUME, InterruptedRunError, RefusedError, TransferError
 from transfer.model.report import EXIT_ORDER, Report
 from transfer.report.log import redacted
@@ -55,7 +56,7 @@ def error_lines(error: TransferError, job: str = "") -> list[str]:
 def hint_of(error: TransferError, job: str = "") -> str:
     """What to do next; the id of the job takes the place of ID, and without a job there is nothing to resume."""
     hint = re.sub(r"\b(show|clean|resume|retry) ID\b", rf"\1 {job}", error.hint) if job else error.hint
-    hint = hint.replace(RESUME, AGAIN)
+    hint = with_state(hint.replace(RESUME, AGAIN))
     return printable(redacted(hint))
 
 

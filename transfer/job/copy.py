@@ -44,6 +44,7 @@ from transfer.model.errors import (
     GaveUpError,
     GuardError,
     ReplacedError,
+    StateFullError,
     TransferError,
     UsageError,
 )
@@ -109,14 +110,20 @@ class CopyRun:
             with ungrouped():
                 await self._run()
         except TransferError as error:
-            error.hint = self._next_command(error.hint)
+            error.hint = self._next_command(error)
             raise
 
-    def _next_command(self, hint: str) -> str:
-        """*hint* with the command that goes on: with this job, once it has begun to move keys and while it is kept."""
+    def _next_command(self, error: TransferError) -> str:
+        """The hint with the command that goes on: with this job, once it has begun to move keys and while it is kept.
+
+        A store that cannot be written keeps the job as it was, which holds its pair of places.
+        """
+        hint = error.hint
         if RESUME not in hint:
             return hint
-        begun = self._store.path.exists() and self._store.get(self._report.job).state == "running"
+        begun = self._store.path.exists() and (
+            isinstance(error, StateFullError) or self._store.get(self._report.job).state == "running"
+        )
         if not begun and not self._resumes:
             return AGAIN if hint == RESUME_HINT else hint.replace(RESUME, AGAIN)
         return hint.replace(RESUME, resume_command(self._report.job, self._request.state_dir))

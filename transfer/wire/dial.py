@@ -114,8 +114,7 @@ class Dialer:
         address = self.address
         try:
             if address.path:
-                local = await anyio.connect_unix(address.path)
-                return DirectStream(local) if direct else local
+                return DirectStream(await anyio.connect_unix(address.path))
             stream = await anyio.connect_tcp(address.host, address.port)
         except (OSError, UnicodeError) as error:  # UnicodeError: no host name can read like this
             if getattr(_innermost(error), "errno", None) in (errno.EMFILE, errno.ENFILE):

@@ -3,6 +3,8 @@
     kernel's buffer (some MiB) -> recv of all that lies there, once a turn of the loop -> whoever drains it
 
 A loop that also cuts and writes turns about 100 times a second: through the transport it would take in 25 MB/s.
+Unix sockets are always read and written so: anyio's own stream for them tells the event loop's handler of a failure
+where it is cancelled in the very turn in which its socket is ready (anyio 4, `_RawSocketMixin`).
 """
 
 from __future__ import annotations
@@ -14,13 +16,13 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from anyio.abc import ByteStream, SocketAttribute, SocketStream, UNIXSocketStream
 
 
 class DirectStream(ByteStream):
-    """*stream*, of which nothing was read yet; it goes on sending, and is closed with this one."""
+    """The socket of *stream*, of which nothing was read yet; *stream* is closed with this one."""
 
-    def __init__(self, stream: SocketStream) -> None:
+    def __init__(self, stream: SocketStream | UNIXSocketStream) -> None:
         self._stream = stream
         raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - not Django's
         self._socket = socket.socket(fileno=os.dup(raw.fileno()))
@@ -46,11 +48,23 @@ class DirectStream(ByteStream):
             return data
 
     async def send(self, item: bytes) -> None:
-        await self._stream.send(item)
+        """As `ByteStream.send`."""
+        await anyio.lowlevel.checkpoint()
+        left = memoryview(item)
+        while left:
+            try:
+                left = left[self._socket.send(left) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._socket)
+            except OSError as error:
+                raise anyio.BrokenResourceError from error
 
     async def send_eof(self) -> None:
-        await self._stream.send_eof()
+        self._socket.shutdown(socket.SHUT_WR)
 
     async def aclose(self) -> None:
+        """As `ByteStream.aclose`; whoever waits for the socket is told."""
+        if self._socket.fileno() != -1:
+            anyio.notify_closing(self._socket)
         self._socket.close()
         await self._stream.aclose()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from transfer.cli.told import with_state
 from transfer.model.report import DbTable, Finding, KeyCounts, Reject, Report, VerifyResult
 from transfer.model.units import show_bytes, show_count, show_ms
 from transfer.report.names import hashed_name, printable, shown_name, without_quoted
@@ -99,7 +100,7 @@ def reject_lines(rejects: list[Reject], total: int, paint: Paint, hash_keys: boo
     for item in rejects:
         code = paint(f"{item.code:<7}", "red")
         lines.append(f"{code}  db{item.db}  {_name(item.key, hash_keys)}{_tail(item.cause, hash_keys)}")
-    return lines + _more(total - len(rejects), "rejected keys", f"transfer jobs show {job}")
+    return lines + _more(total - len(rejects), "rejected keys", with_state(f"transfer jobs show {job}"))
 
 
 def outcome(exit_code: int) -> str:

@@ -23,7 +23,11 @@ _HEAD_BYTES, _END = 6, 0xFF
 _UNCOUNTED = 0xFFFF
 _WIDTHS = {0xF1: 2, 0xF2: 3, 0xF3: 4, 0xF4: 8}
 _BACK_LIMITS = (127, 16382, 2097150, 268435454)
-"""Up to which size an element's backward length takes one byte more each: off by one from the second on, as there."""
+"""Up to which size of an element its backward length takes one byte, two, three and four.
+
+From the second on that is one less than fits, so an element of 16383 bytes has 00 FF FF. Valkey 9.1 writes 7F FF
+there, and neither takes the other's: it refuses the listpack, or (Redis 8.2, Valkey 8.1) dies when it reads it.
+"""
 _NUMBERS = list(range(128))
 _TEXTS = [b"%d" % number for number in _NUMBERS]
 _text = b"%d".__mod__
@@ -102,6 +106,8 @@ def _element(data: bytes, at: int, head: int) -> tuple[bytes | int, int]:
 def _after_back(data: bytes, at: int, size: int) -> int:
     """The offset after the backward length of *size* that stands at *at*."""
     width = 1 + sum(size > limit for limit in _BACK_LIMITS)
+    if size - 1 in _BACK_LIMITS[1:] and data[at]:
+        width -= 1
     digits = bytes(size >> 7 * (width - 1 - place) & 127 | (128 if place else 0) for place in range(width))
     if data[at : at + width] != digits:
         raise bad("a backward length does not hold", at)

@@ -11,6 +11,7 @@ import xxhash
 from tests.faults import Split, proxy
 from tests.servers import ask, running
 from transfer.endpoint.redis.big.through import Passed, pass_through
+from transfer.endpoint.redis.bridge import AS_IS, Bridge, bridge_between
 from transfer.endpoint.redis.landing import Landing
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.throwaway import ThrowawayServer
@@ -29,7 +30,13 @@ async def two(version: str = "redis-7.0") -> AsyncIterator[tuple[ThrowawayServer
 
 
 async def passed(
-    source: Server, target: Server, key: bytes, *, most_bytes: int = 1 << 30, breaks: bool = False
+    source: Server,
+    target: Server,
+    key: bytes,
+    *,
+    most_bytes: int = 1 << 30,
+    breaks: bool = False,
+    bridge: Bridge = AS_IS,
 ) -> Passed:
     def land(deadline: int) -> Landing:
         return Landing(Record(0, key, b"", deadline), key, deadline)
@@ -39,7 +46,7 @@ async def passed(
             raise ZeroDivisionError
 
     async with source.link(0) as here, target.link(0) as there:
-        more = {"most_bytes": most_bytes, "land": land, "replace": False, "paced": paced}
+        more = {"most_bytes": most_bytes, "land": land, "replace": False, "paced": paced, "bridge": bridge}
         return await pass_through(here, there, key, source.features, **more)  # type: ignore[arg-type]
 
 
@@ -87,3 +94,33 @@ async def test_what_is_too_long_or_gone_is_said_before_anything_is_sent() -> Non
         assert (await passed(left, right, b"k", most_bytes=4000)).stop == "too_long"
         assert (await passed(left, right, b"absent")).stop == "gone"
         assert await ask(target, "DBSIZE") == 0
+
+
+@pytest.mark.parametrize("key", [b"k", b"lasts"])
+async def test_a_payload_is_stamped_for_its_target_as_it_passes(key: bytes) -> None:
+    """Of another version by its footer, the same by its body; what is noted is the source's payload."""
+    async with running("valkey-9.1") as source, running("redis-8.2") as target:
+        await ask(source, "SET", "k", "x" * 5000)
+        await ask(source, "RPUSH", "lasts", *range(100))
+        left, right = await Server.open(source.address), await Server.open(target.address)
+        bridge = bridge_between(left.identity, left.features, right.identity, right.features, wish="auto")
+        dump = await ask(source, "DUMP", key)
+
+        done = await passed(left, right, key, bridge=bridge)
+
+        assert (done.stop, done.answer) == ("", b"OK")
+        assert done.value_hash == xxhash.xxh3_64_digest(dump, 0)
+        assert (await ask(target, "DUMP", key))[:-10] == dump[:-10]
+
+
+async def test_a_type_the_target_does_not_load_is_not_begun() -> None:
+    """The first byte decides, before anything is sent."""
+    async with running("valkey-9.1") as source, running("redis-6.2") as target:
+        await ask(source, "RPUSH", "lasts", *range(100))
+        left, right = await Server.open(source.address), await Server.open(target.address)
+        bridge = bridge_between(left.identity, left.features, right.identity, right.features, wish="auto")
+
+        done = await passed(left, right, b"lasts", bridge=bridge)
+
+        assert done.stop == "other_form"
+        assert await ask(target, "EXISTS", "lasts") == 0

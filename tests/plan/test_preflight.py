@@ -85,10 +85,10 @@ async def follow(replica: ThrowawayServer, primary: ThrowawayServer) -> None:
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
 async def test_payloads_travel_raw_where_the_target_takes_them(source: str, target: str) -> None:
-    """Found by RESTORE itself; where it says no, values are written by type, or raw is refused."""
+    """Found by RESTORE itself; where it says no, payloads are stamped anew, or raw is refused."""
     async with two(source, target) as (a, b):
         found = await plan(a, b)
-        assert found.writing == ("raw" if source in FITS[target] else "logical")
+        assert found.writing == ("raw" if source in FITS[target] else "restamp")
         assert found.hazards == []
         assert found.changes_known_by == "tracking"
         if found.writing == "logical":

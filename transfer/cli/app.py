@@ -37,6 +37,16 @@ A place is a URL: redis://[user[:password]@]host[:6379][/db], rediss:// with TLS
 unix:///path/to.sock?db=0. Without /db all logical databases are meant. What will be done is printed first, and is \
 all there is to --dry-run. A copy that was interrupted goes on with transfer resume."""
 
+_IMPORT = """Bring the keys of an RDB file to a live server, without a stop of it; then verify.
+
+The file is read to its checksum before anything is written: a damaged one is refused (exit 12). All filters apply. \
+An import that was interrupted goes on with transfer resume."""
+
+_EXPORT = """Write the keys of a live server into an RDB file that servers can be started from; then verify.
+
+The file has a temporary name until it is whole and was read back: a run that was killed leaves none. All filters \
+apply. There is no resume: an export begins anew."""
+
 _VERIFY = """Do these two places hold the same data?
 
 Nothing is written on either side. Every key of A is compared with B (type, value, deadline), and every key of B is \
@@ -51,6 +61,8 @@ limit was missed. What the rows and figures mean: docs/benchmarks.md."""
 _COMMANDS = (
     ("copy", "copy:copy", _COPY),
     ("verify", "verify:verify", _VERIFY),
+    ("import", "files:import_", _IMPORT),
+    ("export", "files:export", _EXPORT),
     ("resume", "resume:resume", "Go on with an interrupted copy; default: the last one."),
     ("inspect", "places:inspect", "What is there: versions, keys, types, deadlines, sizes."),
     ("doctor", "places:doctor", "Reachability and rights; with two servers, what will travel how."),
@@ -63,8 +75,8 @@ _COMMANDS = (
 )
 """Name, where it is, what --help says of it (told here, so that --help imports none of them)."""
 
-_NOT_YET = """sync export import schema run undo report clear config
---transform --delete-extra --route --digest
+_NOT_YET = """sync schema run undo report clear config
+--transform --delete-extra
 --count-all --undo-dir --report --metrics --confirm --profile --config"""
 NOT_YET = frozenset(_NOT_YET.split())
 """Words of the contract that come with later releases: unknown like any other, and said to be missing."""

@@ -6,6 +6,8 @@ valkey/src/rdb.h (numbers from 22 on mean different things in the two families).
 
 from __future__ import annotations
 
+import functools
+
 import anycrc
 
 from transfer.model.errors import FormatError
@@ -49,3 +51,20 @@ def stamp(body: bytes, version: int) -> bytes:
 def is_whole(dump: bytes) -> bool:
     """Whether the CRC of a payload holds."""
     return len(dump) > FOOTER_BYTES and int(_crc64(dump[:-8])).to_bytes(8, "little") == dump[-8:]
+
+
+@functools.cache
+def footer_mask(version: int, other: int) -> int:
+    """What the footers of one body under two versions differ by, as the ten bytes read as one big-endian number.
+
+    A CRC that begins with 0 is linear: of bodies that are alike it differs by the CRC of what they differ in. So a
+    payload is stamped anew without reading its body, and one that was altered on its way stays one that was altered.
+    """
+    apart = (version ^ other).to_bytes(2, "little")
+    return int.from_bytes(apart + int(_crc64(apart)).to_bytes(8, "little"))
+
+
+def restamped(dumps: list[bytes], mask: int) -> list[bytes]:
+    """*dumps*, whole payloads, with their footers changed by *mask*."""
+    number = int.from_bytes
+    return [dump[:-10] + (number(dump[-10:]) ^ mask).to_bytes(10) for dump in dumps]

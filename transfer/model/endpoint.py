@@ -30,11 +30,14 @@ class Secret:
         return hash(self._value)
 
 
+RDB_SCHEME = "rdb"
+
+
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """One server as a URL names it. `str()` of it is redacted and safe to show.
+    """One place as its URL or file name says: a server or a file. `str()` of it is redacted and safe to show.
 
     `db` is None when the URL names no logical database (all of them are meant).
-    `path` is set for unix sockets, else `host` and `port` hold.
+    `path` is set for unix sockets and files (`scheme` is `rdb` then), else `host` and `port` hold.
     """
 
     scheme: str = "redis"
@@ -50,7 +53,13 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     cert: str = ""
     key: str = ""
 
+    @property
+    def is_file(self) -> bool:
+        return self.scheme == RDB_SCHEME
+
     def __str__(self) -> str:
+        if self.is_file:
+            return self.path
         user = ""
         if self.username or self.password:
             user = f"{quote(self.username, safe='')}{':***' if self.password else ''}@"
@@ -105,12 +114,14 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     """What a live server can do, found by asking it (never by its version alone).
 
     `dump_version` is the RDB version in the footer of its DUMP payloads; `restores` the set of
-    versions its RESTORE takes, as probed; `pexpiretime` (7.0+) reads absolute deadlines; `gives_strings` says that
-    many strings can be read by one MGET, `takes_strings` that they can be written by MSET, MSETNX and SET ... PXAT.
+    versions its RESTORE takes, as probed, `restore_types` the value types it loads, modules apart; `pexpiretime`
+    (7.0+) reads absolute deadlines; `gives_strings` says that many strings can be read by one MGET, `takes_strings`
+    that they can be written by MSET, MSETNX and SET ... PXAT.
     """
 
     dump_version: int = 0
     restores: frozenset[int] = frozenset()
+    restore_types: frozenset[int] = frozenset()
     pexpiretime: bool = False
     no_touch: bool = False
     tracking: bool = False

@@ -12,17 +12,20 @@ from __future__ import annotations
 import anyio
 
 from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.bridge import LOGICAL, RAW, RESTAMP, way_of
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
-from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard
+from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows
 from transfer.model.selection import Mapping, Selection
 from transfer.model.units import show_ms
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import kept_use
 from transfer.plan.look import Look, look_at, sample_key, unrest
-from transfer.plan.standing import narrows, refuse_roles, refuse_same, size_warning, target_hazards, touch
+from transfer.plan.route import choose_route
+from transfer.plan.standing import refuse_roles, refuse_same, size_warning, target_hazards, touch
 
+_ROUTES = {"scan": "scan: page by page, key by key", "psync": "psync: one full sync, of one instant"}
 BETWEEN_LOOKS_S = 0.5
 """Two looks at the target this far apart tell whether somebody writes there."""
 
@@ -46,6 +49,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
     await _refuse_missing_rights(request, source, target, here, there, dbs, writing)
     rows = _rows(here, there, dbs)
     use, notes = await kept_use(request, source, here, there, writing)
+    route = await choose_route(request, source, here, writing, use)
     plan = CopyPlan(
         source=here.side,
         target=there.side,
@@ -55,8 +59,13 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
         skew_ms=there.side.clock_offset_ms - here.side.clock_offset_ms,
         choices=choices_of(request, writing),
         keeps_use=use,
-        notes=notes,
+        route=route.name,
+        hazards=route.hazards,
+        warnings=route.warnings,
+        notes=notes + route.notes,
     )
+    if route.name != "scan" or request.route != "auto":
+        plan.choices["route"] = _ROUTES[route.name]
     if use:
         plan.choices["keep-idle"] = f"{use} of each key, carried by RESTORE"
     await anyio.sleep(max(0.0, looked_at + BETWEEN_LOOKS_S - anyio.current_time()))
@@ -86,23 +95,19 @@ def _refuse_missing(request: CopyRequest, here: Look, there: Look, dbs: dict[int
 
 
 def _writing(request: CopyRequest, here: Look, there: Look) -> str:
-    """raw | logical.
+    """raw | restamp | logical.
 
     Raises:
-        IncompatibleError: raw is asked for, and the target does not take the source's payloads.
+        IncompatibleError: raw is asked for, and the target does not take the source's payloads; or it takes none.
     """
     version, taken = here.side.features.dump_version, there.side.features.restores
-    if request.format == "logical":
-        return "logical"
-    if version in taken:
-        return "raw"
-    if request.format == "auto":
-        return "logical"
+    if request.format in ("auto", LOGICAL) or version in taken or (request.format == RESTAMP and taken):
+        return way_of(here.side.features, there.side.features, request.format)
     raise IncompatibleError(
         f"{here.side.identity.name} writes DUMP payloads of version {version}, {there.side.identity.name} takes "
         + (ranges(taken) or "none from this user"),
         where=there.side.place,
-        hint="--format auto writes by type commands where payloads do not fit",
+        hint="--format auto stamps payloads anew, encodes them anew, or writes by type commands, as each key needs it",
         version=version,
         accepted=sorted(taken),
     )
@@ -174,16 +179,21 @@ def _judge(plan: CopyPlan, request: CopyRequest, here: Look, there: Look, later:
     plan.hazards += [look.shard.hazard(look.role, look.side.place) for look in (here, there) if look.shard]
     plan.hazards += target_hazards(there, later, plan.dbs, request)
     plan.hazards += _skew_hazard(plan, request)
-    plan.hazards += [
-        Hazard("insecure", f"the certificate of the {side} {address} is not verified: anybody may answer there")
-        for side, address in (("source", request.source), ("target", request.target))
-        if address.tls and not address.verify_tls
-    ]
+    plan.hazards += insecure(request)
     hazards, notes = touch(here)
     plan.hazards += hazards
     plan.notes += notes
     plan.warnings += [text for text in (size_warning(here, there, plan.dbs, request), *_not_copied(here)) if text]
     plan.notes += _notes(plan, request)
+
+
+def insecure(request: CopyRequest) -> list[Hazard]:
+    """Where anybody may answer, since a certificate is not verified."""
+    return [
+        Hazard("insecure", f"the certificate of the {side} {address} is not verified: anybody may answer there")
+        for side, address in (("source", request.source), ("target", request.target))
+        if address.tls and not address.verify_tls
+    ]
 
 
 def _skew_hazard(plan: CopyPlan, request: CopyRequest) -> list[Hazard]:
@@ -208,11 +218,12 @@ def _not_copied(here: Look) -> list[str]:
 
 def _notes(plan: CopyPlan, request: CopyRequest) -> list[str]:
     notes = []
-    if plan.writing == "logical":
-        if request.format == "auto":
-            version, taken = plan.source.features.dump_version, ranges(plan.target.features.restores)
-            notes.append(f"the target takes DUMP payloads of version {taken or 'none'}, not {version}: written by type")
-        notes.append("hashes with field deadlines, modules and unknown types are rejected by name when written by type")
+    version, taken = plan.source.features.dump_version, ranges(plan.target.features.restores)
+    if plan.writing != RAW and request.format == "auto":
+        how = "stamped anew, encoded anew where a type is not taken" if plan.writing == RESTAMP else "written by type"
+        notes.append(f"the target takes DUMP payloads of version {taken or 'none'}, not {version}: {how}")
+    if plan.writing == LOGICAL:
+        notes.append("modules and unknown types are rejected by name when written by type")
     if not plan.source.features.tracking:
         notes.append("changes at the source are told by hashes of what was read: CLIENT TRACKING is not allowed there")
     if narrows(request):

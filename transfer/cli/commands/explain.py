@@ -112,7 +112,7 @@ MEANINGS: dict[str, Meaning] = {
         (
             "one item of it is larger than a reply may be: a larger --max-memory raises that, up to 24 MiB",
             "its type cannot be read in pieces (a module's): raise proto-max-bulk-len of the target",
-            "--format raw and --format logical each leave only one of the two ways; auto takes both",
+            "--format raw, restamp and logical each leave only some of the ways; auto takes whichever fits a key",
         ),
     ),
     "E305": Meaning(
@@ -158,6 +158,13 @@ MEANINGS: dict[str, Meaning] = {
     "E213": Meaning(
         "Another server process answers at this address than before: a restart or a failover.",
         ("transfer doctor URL shows who answers", "transfer resume ID, once the right server answers"),
+    ),
+    "E214": Meaning(
+        "The source refused a full sync (PSYNC), or it broke off; where that happens in a copy, it goes on by SCAN.",
+        (
+            "rights for it: ACL SETUSER NAME +psync +replconf +ping",
+            "many services that run servers for others never allow it: --route scan",
+        ),
     ),
     "E500": Meaning(
         "This pair of servers cannot do it.", ("transfer doctor SRC DST says what will travel and what will not",)

@@ -69,6 +69,8 @@ def verdict_lines(report: Report, paint: Paint) -> list[str]:
     counted = [f"{name} {getattr(found, name):,}" for name in names if getattr(found, name)]
     if counted:
         lines.append("  " + ", ".join(counted))
+    if found.digest != "pair":
+        lines.append(f"  digests: {found.digest}, the same for equal data on any server, version and day")
     if found.changed:
         lines.append(f"  changed: written at the source since it was read (known by {found.changes_known_by})")
     if found.changes_known_by == "nothing" and found.differences():

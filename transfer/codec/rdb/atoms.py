@@ -25,7 +25,7 @@ _MOST_PER_BYTE = 264
 
 
 def cut(data: bytes, at: int) -> CutError:
-    return CutError(f"cut: the bytes end at offset {len(data)}, {at} needed", offset=len(data))
+    return CutError(f"cut: the bytes end at offset {len(data)}, {at} needed", offset=len(data), needed=at)
 
 
 def read_length(data: bytes, at: int) -> tuple[int, int]:

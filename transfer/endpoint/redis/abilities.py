@@ -2,6 +2,7 @@
 
     FUNCTION DUMP              -> the RDB version of its payloads (footer)
     RESTORE of type byte 8     -> the versions it takes: "Bad data format" = the version passed, the type did not
+    RESTORE of one of each type, expired long ago -> the types it takes (restorable.py)
     PEXPIRETIME, MEMORY USAGE, HPEXPIRETIME, MGET of a key that is not there; CLIENT NO-TOUCH, TRACKING on and off
     MULTI, MSET, MSETNX, SET ... PXAT, DISCARD -> whether strings may be written; nothing of it runs
 
@@ -17,6 +18,7 @@ import os
 from transfer.codec import resp
 from transfer.codec.dump import FOOTER_BYTES, stamp
 from transfer.endpoint.redis.info import pairs_of, read_info
+from transfer.endpoint.redis.restorable import presumed_types, probe_types
 from transfer.model.endpoint import Features, Identity
 from transfer.model.errors import LinkError, SentinelError
 from transfer.wire.link import ErrorReply, Link, Reply
@@ -71,9 +73,14 @@ async def probe_features(link: Link, identity: Identity, *, restores: bool = Tru
     dump_version = _footer_version(functions) or _known_dump_version(identity)
     tried = answers[len(questions) :]
     taken = _restorable(tried, identity, dump_version) if tried else _presumed(identity, dump_version)
+    if tried:
+        types = await probe_types(link, identity, missing, dump_version or max(taken, default=0), taken)
+    else:
+        types = presumed_types(identity.vendor, dump_version, taken)
     return Features(
         dump_version=dump_version or max(taken, default=0),
         restores=taken,
+        restore_types=types,
         pexpiretime=_can(pexpiretime),
         no_touch=_can(no_touch),
         tracking=_can(hello) and _can(tracking),

@@ -28,7 +28,8 @@ class Delivery(msgspec.Struct):
     refused, with the reply. `lost` says that a request broke off, so that some of them may have arrived.
     `ours` are names whose value there is this run's own older read: they are written over. `rounds` counts
     the attempts so far. `strings`: the records hold strings, not DUMP payloads. `whole` is a batch that lands as it
-    is and was not sent yet: only if its answers are not as hoped for does it become landings.
+    is and was not sent yet, `wire` what is sent for it: only if its answers are not as hoped for does it become
+    landings. `anew` are names whose payload was refused in its first form: they go encoded anew.
     """
 
     db: int
@@ -40,6 +41,8 @@ class Delivery(msgspec.Struct):
     rounds: int = 0
     strings: bool = False
     whole: Batch | None = None
+    wire: Batch | None = None
+    anew: set[bytes] = msgspec.field(default_factory=set)
 
     @property
     def open(self) -> int:
@@ -52,7 +55,7 @@ class Delivery(msgspec.Struct):
         if self.whole is not None:
             landings = [Landing(record, record.key, record.expire_at_ms) for record in self.whole.records()]
             self.fresh = sorted(landings, key=_expires)
-            self.whole = None
+            self.whole = self.wire = None
 
 
 class Approach:

@@ -14,6 +14,7 @@ Rule 3: nothing is dropped silently: what type commands cannot bring (`unwritabl
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 import msgspec
 
@@ -44,13 +45,14 @@ class LogicalItem(msgspec.Struct, frozen=True):
     expire_at_ms: int = NO_DEADLINE
 
 
-def unwritable(value: Value, now_ms: int | None = None) -> str:
+def unwritable(value: Value, now_ms: int | None = None, *, field_ttl: bool = False) -> str:
     """Why writing *value* by type commands would drop parts of it, "" if it would not.
 
-    *now_ms* is the target's clock; without it, pending entries of the future are not looked for.
+    *now_ms* is the target's clock; without it, pending entries of the future are not looked for. *field_ttl*: the
+    target knows HPEXPIREAT.
     """
     match value:
-        case HashValue(deadlines=deadlines) if deadlines:
+        case HashValue(deadlines=deadlines) if deadlines and not field_ttl:
             return f"{len(deadlines)} fields of the hash have deadlines of their own"
         case StreamValue():
             return unclaimable(value, now_ms)
@@ -65,11 +67,13 @@ async def write_values(
     *,
     replace: bool,
     stream_counters: bool = True,
+    field_ttl: bool = False,
     keys_at_once: int = _KEYS_AT_ONCE,
 ) -> list[Outcome]:
     """Write *items*, each with its deadline, and say what became of each, in their order.
 
     *stream_counters*: the target keeps entries-added, max-deleted-id and entries-read (7.0+).
+    *field_ttl*: it knows deadlines of hash fields (HPEXPIREAT).
     *keys_at_once*: so many may share a transaction (one on a cluster node).
 
     Raises:
@@ -77,7 +81,7 @@ async def write_values(
             with `replace` off, a key that had arrived is BUSY then.
     """
     outcomes: list[Outcome] = [""] * len(items)
-    scripts = (_script(index, item, replace, stream_counters) for index, item in enumerate(items))
+    scripts = (_script(index, item, replace, stream_counters, field_ttl) for index, item in enumerate(items))
     for group in _groups(scripts, keys_at_once):
         with understood(link.where, "a write by type commands"):
             await _write(link, group, outcomes, replace)
@@ -85,7 +89,9 @@ async def write_values(
 
 
 class _Script(msgspec.Struct):
-    """What builds one key: `commands` of them, packed in `parts`. `claims` pending entries must be confirmed."""
+    """What builds one key: `commands` of them, packed in `parts`; so many `claims` (pending entries, field deadlines)
+    must be confirmed.
+    """
 
     index: int
     key: bytes
@@ -97,12 +103,14 @@ class _Script(msgspec.Struct):
     refusal: str = ""
 
 
-def _script(index: int, item: LogicalItem, replace: bool, counters: bool) -> _Script:
-    script = _Script(index, item.key, [], refusal=unwritable(item.value))
+def _script(index: int, item: LogicalItem, replace: bool, counters: bool, field_ttl: bool) -> _Script:
+    script = _Script(index, item.key, [], refusal=unwritable(item.value, field_ttl=field_ttl))
     if script.refusal:
         return script
     if isinstance(item.value, StreamValue):
         script.claims, script.delivered_ms = pending_count(item.value), latest_delivery_ms(item.value)
+    elif isinstance(item.value, HashValue):
+        script.claims = len(item.value.deadlines)
     for words in _commands(item, replace, counters):
         packed = _pack(words)
         script.parts += packed
@@ -131,8 +139,19 @@ def _value_commands(key: bytes, value: Value, counters: bool) -> Iterator[Comman
             yield from _runs([b"ZADD", key], ((repr(s).encode(), member) for member, s in value.scores.items()))
         case HashValue():
             yield from _runs([b"HSET", key], value.fields.items())
+            yield from _field_deadlines(key, value)
         case StreamValue():
             yield from stream_commands(key, value, counters=counters)
+
+
+def _field_deadlines(key: bytes, value: HashValue) -> Iterator[Command]:
+    """HPEXPIREAT for the fields of each moment; a moment that has passed takes its fields away again."""
+    moments = sorted(value.deadlines.items(), key=lambda pair: pair[1])
+    for moment, alike in groupby(moments, lambda pair: pair[1]):
+        fields = [field for field, _ in alike]
+        for start in range(0, len(fields), _ELEMENTS_AT_ONCE):
+            some = fields[start : start + _ELEMENTS_AT_ONCE]
+            yield [b"HPEXPIREAT", key, moment, b"FIELDS", len(some), *some]
 
 
 def _runs(head: Command, elements: Iterable[tuple[bytes, ...]]) -> Iterator[Command]:
@@ -244,7 +263,7 @@ def _settle(script: _Script, replies: list[Reply], outcomes: list[Outcome]) -> b
     error = next((str(reply) for reply in replies if isinstance(reply, ErrorReply)), "")
     claimed = sum(len(reply) for reply in replies if isinstance(reply, list))
     if not error and claimed != script.claims:
-        error = f"only {claimed} of {script.claims} pending entries were taken"
+        error = f"only {claimed} of {script.claims} pending entries or field deadlines were taken"
     outcomes[script.index] = error or WRITTEN
     return not error
 

@@ -9,6 +9,7 @@ only a value that is large by itself is taken for what was read at first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import accumulate
 
 from transfer.codec.dump import MODULE_TYPES, has_field_ttl
@@ -16,9 +17,9 @@ from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_ru
 from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.logical import BUSY, WRITTEN, LogicalItem, unwritable, write_values
 from transfer.endpoint.redis.server import Server
-from transfer.model.ports import HashLedger, Journal, ValuesOf
+from transfer.model.ports import HashLedger, Journal, Origin, ValuesOf
 from transfer.model.tally import Tally
-from transfer.model.value import ReadValue
+from transfer.model.value import HashValue, ReadValue, Value
 from transfer.wire.link import Link
 from transfer.wire.replies import waits
 
@@ -29,11 +30,15 @@ _BYTES_AT_ONCE = 4 << 20
 
 
 class Rebuild:
-    """Writes refused landings by type commands, obeying the conflict policy."""
+    """Writes refused landings by type commands, obeying the conflict policy; without *commands* it rejects them.
+
+    *on_loss*: a value may be written without what the target cannot hold; told the database and name at the source,
+    the name at the target, and what is lost.
+    """
 
     def __init__(
         self,
-        source: Server,
+        source: Origin,
         target: Server,
         approach: Approach,
         source_values: ValuesOf,
@@ -43,6 +48,8 @@ class Rebuild:
         *,
         replace: bool,
         landmarks: Landmarks,
+        commands: bool = True,
+        on_loss: Callable[[int, bytes, bytes, str], None] | None = None,
     ) -> None:
         self._source = source
         self._target = target
@@ -52,6 +59,8 @@ class Rebuild:
         self._journal = journal
         self._tally = tally
         self._replace = replace
+        self._commands = commands
+        self._on_loss = on_loss
         self._landmarks = landmarks
 
     async def write(self, link: Link, delivery: Delivery) -> str:
@@ -73,6 +82,7 @@ class Rebuild:
                     [item for _, item in items],
                     replace=self._replace or some[0].name in delivery.ours,
                     stream_counters=self._target.features.pexpiretime,  # both came with 7.0
+                    field_ttl=self._target.features.field_ttl,
                     keys_at_once=self._target.features.transaction_keys,
                 )
             except BaseException:
@@ -96,10 +106,12 @@ class Rebuild:
         kept: list[tuple[Landing, str]] = []
         for landing, refusal in delivery.refused:
             dump = landing.record.dump
-            if has_field_ttl(dump, vendor):
-                self._reject(landing, "a hash with deadlines on fields, and the target does not take its payload")
+            if has_field_ttl(dump, vendor) and not self._target.features.field_ttl and self._on_loss is None:
+                self._reject(landing, f"a hash with deadlines on fields: {self._target.identity.name} has none")
             elif dump[0] in MODULE_TYPES:
                 self._reject(landing, f"a module's type; the target does not take its payload: {refusal}")
+            elif not self._commands:
+                self._reject(landing, f"no payload of it is taken, and --format forbids type commands: {refusal}")
             else:
                 kept.append((landing, refusal))
         delivery.refused = kept
@@ -107,17 +119,28 @@ class Rebuild:
     def _items(self, landings: list[Landing], values: list[ReadValue]) -> list[tuple[Landing, LogicalItem]]:
         items: list[tuple[Landing, LogicalItem]] = []
         source_now, target_now = self._source.now_ms(), self._target.now_ms()
+        field_ttl = self._target.features.field_ttl
         for landing, found in zip(landings, values, strict=True):
             if found.problem:
                 self._reject(landing, found.problem)
             elif found.value is None:
                 self._tally.settle("gone")
-            elif lost := unwritable(found.value):
+            elif lost := unwritable(value := self._holdable(landing, found.value), field_ttl=field_ttl):
                 self._reject(landing, f"{lost}: type commands would lose it")
             else:
                 newer = self._approach.again(landing, found, source_now, target_now)
-                items.append((newer, LogicalItem(newer.name, found.value, newer.expire_at_ms)))
+                items.append((newer, LogicalItem(newer.name, value, newer.expire_at_ms)))
         return items
+
+    def _holdable(self, landing: Landing, value: Value) -> Value:
+        """*value*, without what the target cannot hold where that may be left out."""
+        if self._on_loss is None or self._target.features.field_ttl:
+            return value
+        if not isinstance(value, HashValue) or not value.deadlines:
+            return value
+        record = landing.record
+        self._on_loss(record.db, record.key, landing.name, f"the deadlines of {len(value.deadlines)} fields")
+        return HashValue(value.fields)
 
     def _settle(self, delivery: Delivery, items: list[tuple[Landing, LogicalItem]], outcomes: list[str]) -> str:
         written = [landing for (landing, _), outcome in zip(items, outcomes, strict=True) if outcome == WRITTEN]
@@ -138,7 +161,7 @@ class Rebuild:
             self._tally.bytes_written += len(record.dump)
         if landings:
             mark = lasting(landings)
-            self._landmarks.note((mark.record.db, mark.record.key), (delivery.db, mark.name))
+            self._landmarks.note((mark.record.db, mark.record.key), (delivery.db, mark.name), mark.expire_at_ms)
 
     def _place(self, delivery: Delivery, landing: Landing, refusal: str) -> str:
         if failure := ends_run(refusal, self._target.where):

@@ -60,13 +60,15 @@ async def _send_strings(
     return each + list(map(_verdict, answers[len(groups) :]))
 
 
-async def send_landings(link: Link, delivery: Delivery, *, replace: bool, use: str = "") -> list[Reply] | None:
-    """Write the fresh landings of *delivery*, one command each, with their *use*; None if all were written."""
+async def send_landings(
+    link: Link, delivery: Delivery, payloads: list[bytes], *, replace: bool, use: str = ""
+) -> list[Reply] | None:
+    """Write the fresh landings of *delivery*, *payloads* for them, with their *use*; None if all were written."""
     fresh, ours = delivery.fresh, delivery.ours
     in_parts = resp.set_parts if delivery.strings else resp.restore_parts
     parts: list[bytes] = []
-    for it in fresh:
-        piece = in_parts(it.name, it.record.dump, it.expire_at_ms, replace=replace or it.name in ours)
+    for it, payload in zip(fresh, payloads, strict=True):
+        piece = in_parts(it.name, payload, it.expire_at_ms, replace=replace or it.name in ours)
         parts += resp.with_use(piece, use, it.record.use) if isinstance(it.record, UsedRecord) else piece
     answers = await link.ask_acknowledged(resp.joined(parts, 4 * LARGE_BYTES), _OK * len(fresh))
     return list(map(_verdict, answers)) if answers is not None else None

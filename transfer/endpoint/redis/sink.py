@@ -2,7 +2,7 @@
 
     Batch -> Approach (name, deadline) -> RESTORE, or MSETNX and SET, in one request -> all OK: written
                                               -> BUSYKEY: Conflicts looks at both sides
-                                              -> payload refused: Rebuild writes by type commands
+                                              -> payload refused: encoded anew; then Rebuild, by type commands
                                               -> OOM, LOADING ...: the same records again after a pause
 
 Rule 1: a record is counted once, when its fate is known; a lost reply is never taken for an answer:
@@ -12,7 +12,9 @@ Rule 2: keys that are not ours never change unless the policy is `replace`.
 
 from __future__ import annotations
 
+from transfer.endpoint.redis.bridge import Bridge
 from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
+from transfer.endpoint.redis.crossing import take_fresh, take_whole
 from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_run, lasting
 from transfer.endpoint.redis.landmarks import Landmarks
@@ -23,7 +25,7 @@ from transfer.endpoint.redis.sending import LARGE_BYTES, UNDECIDED, send_batch, 
 from transfer.endpoint.redis.server import Server
 from transfer.model.crash import crash, point
 from transfer.model.errors import LinkError
-from transfer.model.ports import HashLedger, Journal
+from transfer.model.ports import HashLedger, Journal, Origin
 from transfer.model.record import NO_DEADLINE, Batch
 from transfer.model.tally import Tally
 from transfer.wire.link import ErrorReply, Link, Reply
@@ -42,7 +44,7 @@ class RedisSink:
 
     def __init__(
         self,
-        source: Server,
+        source: Origin,
         target: Server,
         *,
         approach: Approach,
@@ -54,6 +56,7 @@ class RedisSink:
         journal: Journal,
         tally: Tally,
         writing: str,
+        bridge: Bridge,
         patience: Patience,
         landmarks: Landmarks,
         cap_bytes: int = 64 << 20,
@@ -71,6 +74,7 @@ class RedisSink:
         self._journal = journal
         self._tally = tally
         self._writing = writing
+        self._bridge = bridge
         self._patience = patience
         self._landmarks = landmarks
         self._use = use
@@ -81,7 +85,7 @@ class RedisSink:
             return
         delivery = Delivery(self._approach.mapping.dbs[batch.db], [], strings=batch.strings)
         if self._lands_whole(batch):
-            delivery.whole = batch
+            take_whole(self._bridge, delivery, batch)
         else:
             self._unfold(delivery, batch)
         try:
@@ -120,8 +124,8 @@ class RedisSink:
         open_before, held = delivery.open, ""
         try:
             async with self._links.lease(delivery.db) as link:
-                if delivery.whole is not None:
-                    held = await self._send_whole(link, delivery, delivery.whole)
+                if delivery.whole is not None and delivery.wire is not None:
+                    held = await self._send_whole(link, delivery, delivery.whole, delivery.wire)
                 if delivery.fresh and not held:
                     held = await self._send(link, delivery)
                 if delivery.busy and not held:
@@ -148,13 +152,13 @@ class RedisSink:
                 self._reject(landing, "this name kept coming and going at the target while it was to be written")
             delivery.fresh, delivery.busy, delivery.refused = [], [], []
 
-    async def _send_whole(self, link: Link, delivery: Delivery, batch: Batch) -> str:
-        """Send a batch as it is; returns a refusal that holds for now ("OOM ..."), else ""."""
+    async def _send_whole(self, link: Link, delivery: Delivery, batch: Batch, wire: Batch) -> str:
+        """Send a batch as it is, *wire* for it; returns a refusal that holds for now ("OOM ..."), else ""."""
         records = self._written.hashed(delivery.db, batch.keys, batch.dumps, batch.deadlines)
         number = self._journal.sent(*records)
         try:
             answers = await send_batch(
-                link, batch, replace=self._policy.replace, together=self._target.features.transaction_keys
+                link, wire, replace=self._policy.replace, together=self._target.features.transaction_keys
             )
         except BaseException:
             delivery.lost = True
@@ -162,22 +166,26 @@ class RedisSink:
             raise
         if answers is None:
             crash(_ANSWERED)
-            delivery.whole = None
+            delivery.whole = delivery.wire = None
             self._written.add(*records)
             self._journal.landed(number)
             self._count(len(batch.keys), sum(batch.sizes))
             lasts = batch.deadlines.index(NO_DEADLINE) if NO_DEADLINE in batch.deadlines else 0
-            self._landmarks.note((batch.db, batch.keys[lasts]), (delivery.db, batch.keys[lasts]))
+            key, deadline = batch.keys[lasts], batch.deadlines[lasts]
+            self._landmarks.note((batch.db, key), (delivery.db, key), deadline)
             return ""
         delivery.unfold()
         return self._sort(delivery, answers)
 
     async def _send(self, link: Link, delivery: Delivery) -> str:
         """Send all fresh landings; returns a refusal that holds for now ("OOM ..."), else ""."""
+        payloads = take_fresh(self._bridge, delivery)
         fresh = delivery.fresh
+        if not fresh:
+            return ""
         self._journal.sent(*self._written.hashed(delivery.db, *_columns(fresh)))
         try:
-            answers = await send_landings(link, delivery, replace=self._policy.replace, use=self._use)
+            answers = await send_landings(link, delivery, payloads, replace=self._policy.replace, use=self._use)
         except BaseException:
             delivery.lost = True
             raise
@@ -196,7 +204,7 @@ class RedisSink:
         self._written.note(delivery.db, names, dumps, deadlines)
         self._count(len(names), sum(map(len, dumps)), over)
         mark = lasting(landings)
-        self._landmarks.note((mark.record.db, mark.record.key), (delivery.db, mark.name))
+        self._landmarks.note((mark.record.db, mark.record.key), (delivery.db, mark.name), mark.expire_at_ms)
 
     def _count(self, keys: int, size_bytes: int, over: int = 0) -> None:
         """*keys* were written; *over* of them over what this run had written before."""
@@ -226,8 +234,12 @@ class RedisSink:
         kind = classify(refusal)
         if kind is ReplyClass.BUSY_KEY:
             delivery.busy.append(landing)
-        elif kind is ReplyClass.PAYLOAD and self._writing != "raw":
-            delivery.refused.append((landing, refusal))
+        elif kind is ReplyClass.PAYLOAD and self._writing != "raw" and not delivery.strings:
+            if self._bridge.may_encode_anew(landing.record.dump) and landing.name not in delivery.anew:
+                delivery.anew.add(landing.name)
+                delivery.fresh.append(landing)
+            else:
+                delivery.refused.append((landing, refusal))
         elif waits(refusal):
             delivery.fresh.append(landing)
             return refusal

@@ -12,6 +12,8 @@ from transfer.endpoint.redis.passing import refuse_passing
 from transfer.wire.link import ErrorReply, Link
 
 TOO_LARGE_CODE, UNREADABLE_CODE, REFUSED_CODE = "E303", "E302", "E204"
+WHOLE_ONLY = ("raw", "restamp")
+"""What --format says where no type commands are wanted: nothing goes in pieces."""
 _DEFAULT_BULK_BYTES = 512 << 20
 """proto-max-bulk-len where the target does not tell."""
 _DUMP_COPIES = 2

@@ -23,6 +23,7 @@ from transfer.endpoint.redis.big.move import (
     REFUSED_CODE,
     TOO_LARGE_CODE,
     UNREADABLE_CODE,
+    WHOLE_ONLY,
     BigOptions,
     Move,
     StoppedError,
@@ -32,6 +33,7 @@ from transfer.endpoint.redis.big.move import (
 from transfer.endpoint.redis.big.pieces import READABLE, PieceReader, UnreadableError
 from transfer.endpoint.redis.big.temporary import temporary_name
 from transfer.endpoint.redis.big.through import Passed, is_error, pass_through
+from transfer.endpoint.redis.bridge import AS_IS, Bridge
 from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.landing import Approach, Landing, ends_run
@@ -84,7 +86,9 @@ class BigKeys:
         throttle: Throttle = UNTHROTTLED,
         on_read: ReadListener = lambda names, moment: None,
         announce: Callable[[int, bytes], None] = lambda db, name: None,
+        bridge: Bridge = AS_IS,
     ) -> None:
+        self._bridge = bridge
         self._announce = announce
         self._source, self._target, self._options = source, target, options
         self._approach, self._policy, self._conflicts, self._folding = approach, policy, conflicts, folding
@@ -154,7 +158,7 @@ class BigKeys:
         move.breaks += 1
         at_source = error.where == self._source.where
         await self._patience[0 if at_source else 1].broken(error)
-        if move.breaks % 3 == 0 and not move.only_whole and self._options.writing != "raw":
+        if move.breaks % 3 == 0 and not move.only_whole and self._options.writing not in WHOLE_ONLY:
             move.in_pieces = True
         if move.breaks > _MOST_BREAKS:
             text = f"the connection broke {move.breaks} times while one key was copied: {error.message}"
@@ -194,6 +198,7 @@ class BigKeys:
                 land=lambda deadline: self._land(move, deadline),
                 replace=self._policy.replace,
                 use=self._options.use,
+                bridge=self._bridge,
                 paced=self._pace,
             )
         match passed.stop:
@@ -203,6 +208,8 @@ class BigKeys:
                 pass
             case "refused":
                 self._reject(move, UNREADABLE_CODE, f"the source refused to give it: {passed.answer}")
+            case "other_form":
+                return self._other_form(move)
             case "too_long":
                 return self._too_long(move, passed.size_bytes, most)
             case _:
@@ -210,8 +217,16 @@ class BigKeys:
                 return await self._answered(move, passed)
         return True
 
+    def _other_form(self, move: Move) -> bool:
+        """Its type is not one that the target loads: too large to be encoded anew, it goes in pieces."""
+        if move.kind in READABLE and not move.only_whole and self._options.writing not in WHOLE_ONLY:
+            move.in_pieces = True
+            return False
+        self._reject(move, REFUSED_CODE, "the target loads no payload of its type, and it is too large to encode anew")
+        return True
+
     def _too_long(self, move: Move, size_bytes: int, most_bytes: int) -> bool:
-        if move.kind in READABLE and not move.only_whole and self._options.writing != "raw":
+        if move.kind in READABLE and not move.only_whole and self._options.writing not in WHOLE_ONLY:
             move.in_pieces = True
             return False
         cause = f"its payload has {show_bytes(size_bytes)}, the target takes {show_bytes(most_bytes)} at once"
@@ -237,7 +252,9 @@ class BigKeys:
                 move.rounds -= 1
                 await self._patience[1].held(text)
                 return False
-            case ReplyClass.PAYLOAD if move.kind in READABLE and not move.only_whole and self._options.writing != "raw":
+            case ReplyClass.PAYLOAD if (
+                move.kind in READABLE and not move.only_whole and self._options.writing not in WHOLE_ONLY
+            ):
                 move.in_pieces = True
                 return False
         self._reject(move, REFUSED_CODE, text)
@@ -350,7 +367,7 @@ class BigKeys:
         self._written.note_hash(move.to_db, landing.name, value_hash)
         self._tally.settle("written")
         self._tally.bytes_written += size_bytes
-        self._landmarks.note((move.db, move.key), (move.to_db, landing.name))
+        self._landmarks.note((move.db, move.key), (move.to_db, landing.name), landing.expire_at_ms)
 
     def _reject(self, move: Move, code: str, cause: str) -> None:
         self._tally.reject(move.db, move.key, code, cause)

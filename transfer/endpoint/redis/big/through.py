@@ -5,7 +5,7 @@
     target:                                    RESTORE name ttl $length ------'-> ABSTTL ... -> answer
 
 Rule 1: the length decides before anything is sent: what the target would not take is not begun.
-Rule 2: the body is hashed on its way, as if it had been held.
+Rule 2: the body is hashed on its way, as if it had been held. Only its last ten bytes, the footer, may be changed.
 Rule 3: whatever breaks, both links are closed: a RESTORE that was sent in part is never executed.
 """
 
@@ -17,7 +17,9 @@ import msgspec
 import xxhash
 
 from transfer.codec import resp
+from transfer.codec.dump import FOOTER_BYTES
 from transfer.codec.heads import NONE, Head, HeadReader
+from transfer.endpoint.redis.bridge import AS_IS, Bridge
 from transfer.endpoint.redis.landing import Landing
 from transfer.endpoint.redis.passing import refuse_passing
 from transfer.model.crash import crash, point
@@ -37,7 +39,8 @@ Land = Callable[[int], Landing | None]
 class Passed(msgspec.Struct, frozen=True):
     """How it ended: `answer` of the target, and what was read. A `stop` says why nothing was sent.
 
-    stop: gone | too_long | not_landing | refused (by the source, in the words of `answer`) | "" (it was sent)
+    stop: gone | too_long | not_landing | other_form (its type is not taken) | refused (by the source, in the words of
+    `answer`) | "" (it was sent)
     """
 
     stop: str
@@ -66,6 +69,7 @@ async def pass_through(
     land: Land,
     replace: bool,
     use: str = "",
+    bridge: Bridge = AS_IS,
     paced: Callable[[int], Awaitable[None]],
 ) -> Passed:
     """Copy *key* of *source* to where it lands at *target*, if its payload has at most *most_bytes*.
@@ -89,17 +93,26 @@ async def pass_through(
         if dumped.length > most_bytes or landing is None:
             await source.close()  # rather than taking in what is not wanted
             return Passed("too_long" if landing else "not_landing", size_bytes=dumped.length)
+        piece = await stream.piece(dumped.length)
+        if not bridge.keeps(piece[0]):
+            await source.close()
+            return Passed("other_form", size_bytes=dumped.length)
         digest = xxhash.xxh3_64(seed=dumped.expire_at_ms + 1)
         head, _, tail = _restore(landing, dumped, replace=replace, use=use)
         await target.send(head)
-        left = dumped.length
-        while left:
-            piece = await stream.piece(left)
+        left, footer = dumped.length, b""
+        while True:
             await paced(len(piece))
             digest.update(piece)
-            await target.send(piece)
             left -= len(piece)
+            of_body = max(0, len(piece) + left - FOOTER_BYTES)
+            await target.send(piece[:of_body])
+            footer += piece[of_body:]
             crash(_PART)
+            if not left:
+                break
+            piece = await stream.piece(left)
+        await target.send(bridge.stamped(footer))
         await stream.finish()
         answer = (await target.ask(tail, 1))[0]
         crash(_RESTORED)

@@ -31,7 +31,7 @@ _EVERYTHING_SMALL = (
 )
 
 
-def _shapes() -> list[tuple[object, ...]]:
+def shapes() -> list[tuple[object, ...]]:
     """Commands for values of every item form."""
     words = [b"%d" % number for number in _NUMBERS] + [b"-0", b"+1", b"007", b" 1"] + [b"w" * n for n in _SIZES]
     wide = [b"%d" % n + b"x" * (n - len(str(n))) for n in _WIDE_SIZES]
@@ -89,7 +89,7 @@ async def test_a_payload_is_decoded_to_what_the_server_reads(version: str) -> No
     """Every type and encoding that the server writes as it is configured out of the box."""
     async with running(version) as server, linked(server) as link:
         keys = await fill(link)
-        await _send(link, _shapes())
+        await _send(link, shapes())
         if features_of(version).field_ttl:
             await _send(link, _with_field_deadlines())
         found = await _equal_to_what_is_read(link, version, sorted(await link.command("KEYS", "*")))
@@ -118,13 +118,13 @@ def _with_field_deadlines() -> list[tuple[object, ...]]:
 async def test_packed_forms_may_be_as_large_as_they_like(version: str) -> None:
     """Listpacks and ziplists with large texts, and with many items."""
     async with running(version, *_EVERYTHING_SMALL) as server, linked(server) as link:
-        await _send(link, _shapes())
+        await _send(link, shapes())
         await _send(link, [("HSET", "many", *range(6_000))])
         assert (await link.command("DUMP", "many"))[0] in (13, 16)
         await _equal_to_what_is_read(link, version, sorted(await link.command("KEYS", "*")))
 
 
-def _by_hand() -> dict[str, tuple[bytes, Value]]:
+def bodies_by_hand() -> dict[str, tuple[bytes, Value]]:
     """Bodies of forms that no server of today writes, with what they hold."""
     pairs = [(b"f%d" % i, b"v" * (i * 50)) for i in range(8)]
     flat = [text for pair in pairs for text in pair]
@@ -186,10 +186,10 @@ def _f64(number: float) -> bytes:
     return struct.pack("<d", number)
 
 
-@pytest.mark.parametrize("name", list(_by_hand()))
+@pytest.mark.parametrize("name", list(bodies_by_hand()))
 async def test_forms_of_old_servers_are_read_as_a_server_of_today_reads_them(name: str) -> None:
     """What decoding finds is what was put in, and what RESTORE makes of the same bytes."""
-    body, value = _by_hand()[name]
+    body, value = bodies_by_hand()[name]
 
     assert decode(body, 6) == value
     async with running("redis-7.0") as server, linked(server) as link:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from tests.oracle import Client, Place, Words
+from tests.oracle import Client, Words
+from transfer.model.endpoint import Address
 
 IN_2099_MS = 4_070_908_800_000
 FIELD_TTL = ("redis-8.2", "valkey-9.1")
@@ -18,7 +19,7 @@ LIBRARY = "#!lua name={name}\nredis.register_function('{name}_f', function(keys,
 _SMALL, _LARGE = 5, 700
 
 
-def fill(place: Place, version: str) -> None:
+def fill(place: Address, version: str) -> None:
     """Write the data set into an empty server of *version*."""
     with Client(place) as client:
         client.must(_strings())

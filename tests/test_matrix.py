@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.job.copying import copied
 from tests.job.watching import Watching
 from tests.matrix import FIELD_TTL, fill, timed_hashes
 from tests.servers import VERSIONS, running
+from transfer.model.endpoint import Address
 
 PAIRS = [(here, there) for here in VERSIONS for there in VERSIONS if here != there]
 every_pair = pytest.mark.parametrize(("here", "there"), PAIRS, ids=[f"{here}-to-{there}" for here, there in PAIRS])
@@ -25,7 +27,11 @@ async def test_everything_arrives_or_is_refused_by_name(here: str, there: str, r
         fill(source.address, here)
         report = await copied(source, target, tmp_path, route=route)
         differences = oracle.compare(oracle.snapshot(source.address), oracle.snapshot(target.address))
+        if "redis-6.2" not in (here, there):
+            assert _functions(target.address) == _functions(source.address) != []
 
+    assert report.functions is None if here == "redis-6.2" else report.functions.read == 2
+    assert len(report.not_copied) == (2 if report.functions and there == "redis-6.2" else 0)
     holds_all = here not in FIELD_TTL or there in FIELD_TTL
     refused = [] if holds_all else timed_hashes()
     assert sorted(reject.key for reject in report.rejects) == sorted(refused), report.rejects
@@ -33,6 +39,11 @@ async def test_everything_arrives_or_is_refused_by_name(here: str, there: str, r
     assert not differences.without({(0, name) for name in refused}), differences.told()
     assert (report.verified, report.route) == (True, route)
     assert report.exit == (0 if holds_all else 3)
+
+
+def _functions(place: Address) -> list[Any]:
+    with oracle.Client(place) as client:
+        return sorted((row[1], row[-1]) for row in client.ask("FUNCTION", "LIST", "WITHCODE"))
 
 
 @pytest.mark.parametrize("form", ["restamp", "logical"])

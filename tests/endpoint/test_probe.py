@@ -7,12 +7,17 @@ import pytest
 from tests.clusters import cluster_node
 from tests.servers import VERSIONS, ask, running
 from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.restorable import presumed_types
 from transfer.endpoint.redis.throwaway import ThrowawayServer
 from transfer.model.endpoint import Features, Identity
 from transfer.model.errors import PermissionDeniedError
 from transfer.wire.link import Link
 
 DUMP_VERSIONS = {"redis-6.2": 9, "redis-7.0": 10, "redis-8.2": 12, "valkey-8.1": 11, "valkey-9.1": 80}
+_TO_15 = {0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14, 15}
+_TO_19, _TO_21 = _TO_15 | {16, 17, 18, 19}, _TO_15 | {16, 17, 18, 19, 20, 21}
+TYPES = {"redis-6.2": _TO_15, "redis-7.0": _TO_19, "redis-8.2": _TO_21 | {24, 25}}
+TYPES |= {"valkey-8.1": _TO_21, "valkey-9.1": _TO_21 | {22}}
 every_version = pytest.mark.parametrize("version", VERSIONS)
 
 
@@ -55,6 +60,7 @@ async def test_abilities_are_those_of_the_version(version: str) -> None:
     assert features.dump_version == own
     older = set(range(6, min(own, 11) + 1)) if identity.vendor == "valkey" else set(range(6, own + 1))
     assert features.restores == older | ({80} if own == 80 else set())
+    assert features.restore_types == TYPES[version]
     assert features.tracking
     assert features.memory_usage
     assert features.pexpiretime == (version != "redis-6.2")
@@ -89,9 +95,30 @@ async def test_a_full_or_read_only_server_is_judged_by_its_version() -> None:
         await ask(server, "REPLICAOF", "127.0.0.1", 1)
         identity, replica = await know(server)
 
+    assert full.restore_types == TYPES["redis-7.0"]
+    assert replica.restore_types == TYPES["valkey-9.1"]
     assert full.restores == set(range(6, 11))
     assert replica.restores == {*range(6, 12), 80}
     assert (identity.role, identity.primary_port, identity.link_up) == ("slave", 1, False)
+
+
+@every_version
+async def test_what_cannot_be_tried_is_known_by_version(version: str) -> None:
+    """The same types are found by trying and by the table of versions."""
+    async with running(version) as server:
+        identity, features = await know(server)
+
+    assert presumed_types(identity.vendor, features.dump_version, features.restores) == TYPES[version]
+
+
+async def test_a_server_that_keeps_what_expired_is_not_tried() -> None:
+    """Under import-mode an expired RESTORE would stay: types are known by version, and no key is made."""
+    async with running("valkey-9.1") as server:
+        await ask(server, "CONFIG", "SET", "import-mode", "yes")
+        _, features = await know(server)
+        assert await ask(server, "DBSIZE") == 0
+
+    assert features.restore_types == TYPES["valkey-9.1"]
 
 
 @every_version

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
+import trustme
 
 from tests import oracle
 from tests.cli.running import transfer
@@ -13,12 +15,13 @@ from tests.endpoint import corpus
 from tests.job.copying import copied
 from tests.job.filling import fill
 from tests.job.watching import Watching
-from tests.servers import VERSIONS, ask, running
+from tests.servers import VERSIONS, ask, running, server_context, with_tls
 from transfer.endpoint.redis.fullsync import cost
 from transfer.endpoint.redis.throwaway import ThrowawayServer
 from transfer.model.endpoint import Address, Secret
 from transfer.model.errors import GuardError, LimitError, UsageError
 from transfer.plan import route
+from transfer.wire.replication import FullSync
 
 DISKLESS = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
 DISK = ("--repl-diskless-sync", "no")
@@ -324,6 +327,53 @@ async def test_use_travels_where_the_stream_tells_it(policy: str, word: str, tmp
         assert all(150 <= use <= 260 for use in uses)
 
 
+async def test_a_full_sync_over_tls(tmp_path: Path) -> None:
+    """The same certificate checks, the same data."""
+    authority = trustme.CA()
+    certificate = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(certificate))
+    async with running("redis-7.0", *DISKLESS) as source, running("redis-7.0") as target:
+        fill(source.address, 20_000)
+        async with with_tls(source.address, server_context(authority)) as address:
+            secured = msgspec.structs.replace(address, cacert=str(certificate))
+
+            report = await copied(secured, target, tmp_path, route="psync")
+
+        assert (report.route, report.exit, report.keys.written) == ("psync", 0, 20_000)
+        oracle.assert_same(source.address, target.address)
+
+
+async def test_a_full_sync_over_a_unix_socket(tmp_path: Path) -> None:
+    """No address of ours to announce a port at, and none needed."""
+    async with running("redis-7.0", *DISKLESS, unix=True) as source, running("redis-7.0") as target:
+        fill(source.address, 5000)
+
+        report = await copied(source, target, tmp_path, route="psync")
+
+        assert (report.route, report.exit, report.keys.written) == ("psync", 0, 5000)
+
+
+async def test_a_damaged_stream_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One altered byte, found by the checksum at the end: everything is read again, and what was altered is mended."""
+    taken = FullSync.receive
+
+    async def altered(self: FullSync) -> bytes:
+        data = await taken(self)
+        return data.replace(b"precious", b"Precious", 1)
+
+    async with running("redis-7.0", *DISKLESS) as source, running("redis-7.0") as target:
+        await ask(source, "SET", "k", "a precious value")
+        fill(source.address, 3000)
+        monkeypatch.setattr(FullSync, "receive", altered)
+        watching = Watching(consents=True)
+
+        report = await copied(source, target, tmp_path, watching, route="psync")
+
+        assert any("cannot be read" in text and "checksum" in text for text in watching.warnings)
+        assert (report.route, report.exit, report.verified) == ("scan", 0, True)
+        oracle.assert_same(source.address, target.address)
+
+
 async def test_what_speaks_against_a_full_sync_is_told_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,7 +413,8 @@ async def test_a_killed_copy_goes_on_by_another_full_sync(tmp_path: Path) -> Non
         assert (said.exit, said.result["verified"], said.result["route"]) == (0, True, "psync"), said
         assert said.result["as_of"]["kind"] == "instant"
         keys = said.result["keys"]
-        assert keys["written"] + keys["already"] == 6000
+        # k0, sent and not acknowledged when the process died, is written over then: repeated
+        assert keys["written"] + keys["already"] in (5999, 6000)
         assert keys["conflicts"] == 0
         oracle.assert_same(source.address, target.address)
 

@@ -16,6 +16,7 @@ import structlog
 
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.conflicts import CONFLICT_CODE
+from transfer.endpoint.redis.functions import copy_functions
 from transfer.endpoint.redis.keyfile import readable_again
 from transfer.endpoint.redis.server import Server
 from transfer.job.claim import resume_command, stored
@@ -31,6 +32,7 @@ from transfer.job.replica import Standby, find_replica, tell_standby
 from transfer.job.resume import for_planning, take_up, with_planned
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
+from transfer.job.ticker import Ticker
 from transfer.job.trail import Facts, Trail, trail_path
 from transfer.model.endpoint import Address
 from transfer.model.errors import (
@@ -50,14 +52,12 @@ from transfer.model.ports import Observer
 from transfer.model.report import AsOf, DbTable, Reject, Report, worst
 from transfer.model.tally import Tally
 from transfer.pipeline.flow import ungrouped
-from transfer.report.meter import Meter
 
 Planner = Callable[[CopyRequest, Server, Server], Awaitable[CopyPlan]]
 KeyspaceCounts = dict[int, tuple[int, int]]
 """Database -> keys, keys with a deadline."""
 
 _MOST_RESTARTS = 20
-_TICK_S = 0.2
 
 
 async def run_copy(request: CopyRequest, observer: Observer, planner: Planner, job: str = "") -> Report:
@@ -243,8 +243,22 @@ class CopyRun:
                 self._report.notes.append("others used the source: it was read politely (--pace max is not held back)")
             self._settle()
 
+    async def _copy_functions(self, plan: CopyPlan, source: Server, target: Server) -> None:
+        """Ahead of the keys; what does not travel is a warning, and changes no exit code."""
+        if not plan.functions:
+            return
+        counts = self._report.functions = await copy_functions(source, target, self._request.on_conflict)
+        self._tell_not_copied(counts.not_copied)
+
+    def _tell_not_copied(self, said: list[str]) -> None:
+        for text in said:
+            if text not in self._report.not_copied:
+                self._report.not_copied.append(text)
+                self._observer.warning(f"not copied: {text}")
+
     async def _move_and_prove(self, source: Server, target: Server, plan: CopyPlan, steering: Steering) -> None:
         engine = self._engine
+        await self._copy_functions(plan, source, target)
         started = time.monotonic()
         structlog.get_logger().info("reading", keys=plan.keys, writing=plan.writing, restarts=self._report.restarts)
         async with self._watched(source):
@@ -319,8 +333,8 @@ class CopyRun:
             self._observer.warning(text)
             self._report.notes.append(text)
 
-    def _ticking(self, plan: CopyPlan) -> _Ticker:
-        return _Ticker(self._engine, self.tally, plan, self._observer)
+    def _ticking(self, plan: CopyPlan) -> Ticker:
+        return Ticker(self._engine, self.tally, plan, self._observer)
 
     def _rejected(self, reject: Reject) -> None:
         if reject.code != CONFLICT_CODE:  # the ledger of kept names knows those
@@ -345,32 +359,6 @@ class CopyRun:
                 7 if verify and verify.changed else 0,
             ]
         )
-
-
-class _Ticker:
-    """Tells the observer where the copy stands, a few times a second, for the length of a block."""
-
-    def __init__(self, engine: Engine, tally: Tally, plan: CopyPlan, observer: Observer) -> None:
-        self._engine = engine
-        self.tally = tally
-        self._plan = plan
-        self._observer = observer
-        self._group = anyio.create_task_group()
-
-    async def __aenter__(self) -> None:
-        await self._group.__aenter__()
-        self._group.start_soon(self._tick)
-
-    async def __aexit__(self, *failure: object) -> bool | None:
-        self._group.cancel_scope.cancel()
-        return await self._group.__aexit__(*failure)  # type: ignore[arg-type]
-
-    async def _tick(self) -> None:
-        meter, counts = Meter("copy", self._plan.keys), self.tally.counts
-        while True:
-            await anyio.sleep(_TICK_S)
-            meter.keys, meter.bytes, meter.rejected = counts.read, self.tally.bytes_read, counts.rejected
-            self._observer.progress(meter.snapshot(self._engine.share_done()))
 
 
 async def open_pair(request: CopyRequest, job: str) -> tuple[Server, Server]:

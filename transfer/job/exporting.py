@@ -23,7 +23,7 @@ from transfer.endpoint.rdb.file import RdbFile
 from transfer.endpoint.rdb.sink import Head, RdbSink
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.folding import Folding
-from transfer.endpoint.redis.functions import library_codes
+from transfer.endpoint.redis.functions import FunctionsRefusedError, libraries_of
 from transfer.endpoint.redis.landing import Approach
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.source import RedisSource, SourceOptions
@@ -214,7 +214,14 @@ class ExportRun(CopyRun):
         version = ".".join(map(str, identity.version)).encode()
         aux = {b"valkey-ver" if identity.vendor == "valkey" else b"redis-ver": version, b"redis-bits": b"64"}
         aux[b"ctime"] = b"%d" % (source.now_ms() // 1000)
-        return Head(source.features.dump_version, aux, await source.asked(library_codes))
+        return Head(source.features.dump_version, aux, await self._libraries(source))
+
+    async def _libraries(self, source: Server) -> list[bytes]:
+        """The code of each; none where the server has no functions, or we may not ask."""
+        try:
+            return [library.code for library in await source.asked(libraries_of)]
+        except FunctionsRefusedError:
+            return []
 
     async def _compare(self, engine: ExportEngine, source: Server, file: RdbFile) -> None:
         ledgers = engine.written, engine.found_equal, engine.announced

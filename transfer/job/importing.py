@@ -20,7 +20,7 @@ from transfer.endpoint.rdb.file import RdbFile, changed
 from transfer.endpoint.rdb.index import WIDTH_BYTES, NameIndex
 from transfer.endpoint.rdb.source import RdbSource
 from transfer.endpoint.redis import probe
-from transfer.endpoint.redis.functions import bring_libraries
+from transfer.endpoint.redis.functions import library_of, place_libraries
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Approach
 from transfer.endpoint.redis.landmarks import some_names
@@ -143,7 +143,6 @@ class ImportRun(CopyRun):
 
     async def _run(self) -> None:
         request = self._request
-        self._report.route = "rdb"
         self._file = file = await look_through(
             request, request.source.path, indexed=request.verify != "none" and not request.dry_run
         )
@@ -181,12 +180,11 @@ class ImportRun(CopyRun):
         """Names to recognise the target by; and from here on the file's clock runs, with --ttl rebase from its save."""
         target = self._engine.target
         self._engine.landmarks.target = await target.asked(some_names)
-        await self._bring_libraries(target)
         if self._request.ttl == "rebase":
             behind_ms = self._began_ms - self._file.saved_ms
             self._file.now_ms = lambda: target.now_ms() - behind_ms
 
-    async def _bring_libraries(self, target: Server) -> None:
+    async def _copy_functions(self, plan: CopyPlan, source: Server, target: Server) -> None:
         """Functions travel ahead of the keys; where filters choose keys nobody expects functions."""
         codes = self._file.walk.functions
         if not codes:
@@ -194,11 +192,10 @@ class ImportRun(CopyRun):
         if narrows(self._request):
             said = [f"{len(codes)} function libraries of the file: filters choose keys only"]
         else:
-            replace = self._request.on_conflict == "replace"
-            said = await target.asked(lambda link: bring_libraries(link, codes, replace=replace))
-        for text in said:
-            self._report.not_copied.append(text)
-            self._observer.warning(f"not copied: {text}")
+            here = list(map(library_of, codes))
+            counts = self._report.functions = await place_libraries(here, target, self._request.on_conflict)
+            said = counts.not_copied
+        self._tell_not_copied(said)
 
     def _watched(self, source: Server) -> AbstractAsyncContextManager[object]:
         return nullcontext()

@@ -114,7 +114,7 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     `writing` is raw (RESTORE), restamp (RESTORE of payloads stamped or encoded anew) or logical (type commands);
     `changes_known_by` says how a difference is
     told from a change at the source: tracking | hashes. `keeps_use`: idletime | freq, carried with each key, or "".
-    `route`: scan | psync.
+    `route`: scan | psync | rdb. `functions`: names of the libraries that travel ahead of the keys.
     """
 
     source: Side
@@ -125,6 +125,7 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     skew_ms: int
     keeps_use: str = ""
     route: str = "scan"
+    functions: list[str] = msgspec.field(default_factory=list)
     hazards: list[Hazard] = msgspec.field(default_factory=list)
     warnings: list[str] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)
@@ -142,6 +143,7 @@ class CopyPlan(msgspec.Struct, kw_only=True):
             "dbs": [[db.source_db, db.target_db] for db in self.dbs],
             "writing": self.writing,
             "hazards": sorted(hazard.name for hazard in self.hazards),
+            "functions": sorted(self.functions),
             "choices": dict(sorted(self.choices.items())),
         }
         return "sha256:" + hashlib.sha256(msgspec.json.encode(stable, order="deterministic")).hexdigest()

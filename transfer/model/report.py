@@ -124,6 +124,18 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int = 0
 
 
+class FunctionCounts(msgspec.Struct):
+    """Where every function library went: read is the sum of all the others. `not_copied` says why some did not."""
+
+    read: int = 0
+    written: int = 0
+    replaced: int = 0
+    already: int = 0
+    conflicts: int = 0
+    rejected: int = 0
+    not_copied: list[str] = msgspec.field(default_factory=list)
+
+
 class Report(msgspec.Struct, kw_only=True):
     """The `result` line and the summary are both made from this.
 
@@ -147,6 +159,7 @@ class Report(msgspec.Struct, kw_only=True):
     dbs: list[DbTable] = msgspec.field(default_factory=list)
     rejects: list[Reject] = msgspec.field(default_factory=list)
     not_copied: list[str] = msgspec.field(default_factory=list)
+    functions: FunctionCounts | None = None
     notes: list[str] = msgspec.field(default_factory=list)
     data: Any = None
 

@@ -56,6 +56,7 @@ async def plan_import(request: CopyRequest, file: RdbFile, target: Server) -> Co
         ],
         writing=writing,
         changes_known_by="file",
+        route="rdb",
         skew_ms=0,
         choices=choices_of(request, writing),
         notes=_file_notes(file, request),

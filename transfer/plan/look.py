@@ -15,6 +15,7 @@ from transfer.model.globs import literal_start
 from transfer.model.plan import Side
 from transfer.model.selection import Selection
 from transfer.plan.shard import Shard, shard_of
+from transfer.report.names import shown_name
 from transfer.wire.link import ErrorReply, Link
 
 _SAMPLE_PAGE = 100
@@ -28,7 +29,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         shard: set where the server is a cluster node.
         changes: changes since the last save; it moves when somebody writes.
         blocked: clients that wait in BLPOP, XREAD and the like.
-        libraries, users: function libraries, and ACL users besides `default`; 0 where we may not ask.
+        libraries: names of function libraries; users: ACL users besides `default`; none where we may not ask.
     """
 
     role: Role
@@ -39,7 +40,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     shard: Shard | None
     changes: int
     blocked: int
-    libraries: int
+    libraries: list[str]
     users: int
 
     @property
@@ -89,11 +90,13 @@ async def unrest(link: Link) -> tuple[int, int]:
     return number(info, "rdb_changes_since_last_save"), number(info, "blocked_clients")
 
 
-async def _extras(link: Link) -> tuple[int, int]:
+async def _extras(link: Link) -> tuple[list[str], int]:
     request = resp.command("FUNCTION", "LIST") + resp.command("ACL", "USERS")
     libraries, users = await link.ask(request, 2)
     named = [user for user in users if user != b"default"] if isinstance(users, list) else []
-    return len(libraries) if isinstance(libraries, list) else 0, len(named)
+    rows = libraries if isinstance(libraries, list) else []
+    names = [dict(zip(row[::2], row[1::2], strict=True))[b"library_name"] for row in rows]
+    return [shown_name(name) for name in names], len(named)
 
 
 async def sample_key(server: Server, db: int, selection: Selection) -> bytes:

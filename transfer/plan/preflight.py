@@ -3,7 +3,7 @@
     request -> look at both -> who is it? -> which databases? -> rights -> room -> how to write -> CopyPlan
                                  `----------- a refusal ends it -----------'      hazards, warnings, notes in it
 
-Rule 1: nothing is written; the one command that could, RESTORE, carries a type that no server has.
+Rule 1: nothing is written; the one command that could, RESTORE, carries a type that no server has, or what is over.
 Rule 2: what can never work is raised; what a person may want all the same is a Hazard with a name.
 """
 
@@ -23,7 +23,15 @@ from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import kept_use
 from transfer.plan.look import Look, look_at, sample_key, unrest
 from transfer.plan.route import choose_route
-from transfer.plan.standing import refuse_roles, refuse_same, size_warning, target_hazards, touch
+from transfer.plan.standing import (
+    functions_notes,
+    refuse_roles,
+    refuse_same,
+    size_warning,
+    target_hazards,
+    touch,
+    whole,
+)
 
 _ROUTES = {"scan": "scan: page by page, key by key", "psync": "psync: one full sync, of one instant"}
 BETWEEN_LOOKS_S = 0.5
@@ -60,6 +68,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
         choices=choices_of(request, writing),
         keeps_use=use,
         route=route.name,
+        functions=here.libraries if whole(request, here, dbs) else [],
         hazards=route.hazards,
         warnings=route.warnings,
         notes=notes + route.notes,
@@ -184,7 +193,7 @@ def _judge(plan: CopyPlan, request: CopyRequest, here: Look, there: Look, later:
     plan.hazards += hazards
     plan.notes += notes
     plan.warnings += [text for text in (size_warning(here, there, plan.dbs, request), *_not_copied(here)) if text]
-    plan.notes += _notes(plan, request)
+    plan.notes += _notes(plan, request, here)
 
 
 def insecure(request: CopyRequest) -> list[Hazard]:
@@ -209,14 +218,13 @@ def _skew_hazard(plan: CopyPlan, request: CopyRequest) -> list[Hazard]:
 
 
 def _not_copied(here: Look) -> list[str]:
-    libraries, users = here.libraries, here.users
+    users = here.users
     return [
-        f"{libraries} function librar{'y is' if libraries == 1 else 'ies are'} not copied" if libraries else "",
         f"{users} ACL user{' is' if users == 1 else 's are'} not copied" if users else "",
     ]
 
 
-def _notes(plan: CopyPlan, request: CopyRequest) -> list[str]:
+def _notes(plan: CopyPlan, request: CopyRequest, here: Look) -> list[str]:
     notes = []
     version, taken = plan.source.features.dump_version, ranges(plan.target.features.restores)
     if plan.writing != RAW and request.format == "auto":
@@ -226,6 +234,7 @@ def _notes(plan: CopyPlan, request: CopyRequest) -> list[str]:
         notes.append("modules and unknown types are rejected by name when written by type")
     if not plan.source.features.tracking:
         notes.append("changes at the source are told by hashes of what was read: CLIENT TRACKING is not allowed there")
+    notes += functions_notes(plan, here)
     if narrows(request):
         notes.append("filters apply: not all of the keys counted here are copied")
     return notes

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from transfer.model.endpoint import Address, Identity
 from transfer.model.errors import ReadOnlyTargetError, ReplicaSourceError, SamePlaceError, TargetSizeError
-from transfer.model.plan import CopyRequest, DbPlan, Hazard, narrows
+from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows
 from transfer.model.units import show_bytes
 from transfer.plan.look import Look
 
+_MOST_NAMED = 10
 _LOOPBACK = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - compared, not bound
 
 
@@ -86,6 +87,22 @@ def refuse_lost(source: Look) -> None:
         raise ReplicaSourceError(
             f"the source is a replica that {state} its primary {primary}", where=source.side.place, primary=primary
         )
+
+
+def whole(request: CopyRequest, source: Look, dbs: dict[int, int]) -> bool:
+    """Whether everything that the source holds is copied: then its functions, which are no database's, travel too."""
+    return not narrows(request) and source.keyspace.keys() <= dbs.keys()
+
+
+def functions_notes(plan: CopyPlan, source: Look) -> list[str]:
+    """What becomes of the source's function libraries."""
+    count = len(source.libraries)
+    if not count:
+        return []
+    named = f"{count} function librar{'y' if count == 1 else 'ies'} ({', '.join(source.libraries[:_MOST_NAMED])})"
+    if plan.functions:
+        return [f"{named} travel ahead of the keys"]
+    return [f"{named} do not travel: only a part of the source is copied"]
 
 
 def needed_bytes(source: Look, dbs: list[DbPlan]) -> int:

@@ -1,7 +1,7 @@
 """One look at some keys on both sides: which are equal, and how the others differ as of now.
 
     keys -> payloads and deadlines of both sides at once -> equal bodies, deadlines that fit -> Equal
-        `-> sets and hashes in an order of our own -> values by type -> Equal | Sight
+        `-> sets and hashes in an order of our own -> both decoded -> values by type -> Equal | Sight
 
 Rule 1: equal bodies prove equality; unequal ones prove nothing.
 Rule 2: a key that passed its deadline on either side, or that is not selected, is not seen.
@@ -18,11 +18,13 @@ from typing import TypeVar
 import anyio
 import msgspec
 
-from transfer.codec.dump import FOOTER_BYTES, type_name
+from transfer.codec.dump import FOOTER_BYTES, type_name, version_of
+from transfer.codec.rdb.decode import decode
 from transfer.codec.unordered import same_items
+from transfer.model.errors import FormatError
 from transfer.model.report import Verdict
 from transfer.model.selection import Mapping, Selection
-from transfer.model.value import ReadValue
+from transfer.model.value import ReadValue, Value
 from transfer.verify.checks import compare
 from transfer.verify.deadlines import Deadlines
 from transfer.verify.hashes import Hashes
@@ -32,6 +34,8 @@ _FIRST_FAMILY_TYPE = 22
 """From this type byte on, numbers mean different things to Redis and to Valkey."""
 _VALUES_BYTES = 8 << 20
 """Payload bytes of keys whose values are read together."""
+_DECODED_BYTES = 256 << 10
+"""Payloads above this are not decoded here, where everything else would wait for it: their values are read."""
 _T = TypeVar("_T")
 
 
@@ -217,17 +221,19 @@ class Looker:
         return not self._selected(left, left_ms)
 
     def _same_items(self, both: _Both, look: Look) -> bool:
-        """Whether the bodies are the same data: equal, or the same items in another order."""
+        """Whether the bodies are the same data: equal, the same items in another order, or in another encoding."""
         assert both.left is not None
         assert both.right is not None
         ours, theirs = both.left[:-FOOTER_BYTES], both.right[:-FOOTER_BYTES]
         foreign = not self._one_family and max(ours[0], theirs[0]) >= _FIRST_FAMILY_TYPE
-        if foreign:
+        if ours == theirs and not foreign:
+            found = self._hashes.of_payload(both.left)
+        elif not foreign and (items := same_items(ours, theirs)) is not None:
+            found = self._hashes.of_items(both.left, items)
+        elif (value := _held_by_both(both.left, both.right)) is not None:
+            found = self._hashes.of_value(value)
+        else:
             return False
-        items = ours if ours == theirs else same_items(ours, theirs)
-        if items is None:
-            return False
-        found = self._hashes.of_items(both.left, items)
         self._equal_values(both, found, found, look)
         return True
 
@@ -308,6 +314,18 @@ async def at_once(first: Callable[[], Awaitable[_T]], second: Callable[[], Await
         group.start_soon(ask_second)
         mine = await first()
     return mine, found[0]
+
+
+def _held_by_both(ours: bytes, theirs: bytes) -> Value | None:
+    """The value that both payloads hold; None if they are not known to hold the same."""
+    if max(len(ours), len(theirs)) > _DECODED_BYTES:
+        return None
+    try:
+        left = decode(ours[:-FOOTER_BYTES], version_of(ours))
+        right = decode(theirs[:-FOOTER_BYTES], version_of(theirs))
+    except FormatError:
+        return None
+    return left if compare(left, right)[0] is Verdict.MATCH else None
 
 
 def _footers_differ(ours: list[bytes | None], theirs: list[bytes | None]) -> bool:

@@ -21,7 +21,7 @@ from transfer.cli.render.out import Out
 from transfer.cli.render.question import accepted
 from transfer.model.errors import TransferError
 from transfer.model.plan import CopyPlan, CopyRequest, Hazard
-from transfer.model.report import Finding, Progress, Reject, Report, worst
+from transfer.model.report import Finding, FunctionCounts, Progress, Reject, Report, worst
 from transfer.report.log import redacted
 from transfer.report.names import hashed_name, without_quoted
 from transfer.report.progress import NoProgress, PlainLines, ProgressShow
@@ -76,6 +76,7 @@ def result_fields(report: Report, code: int, error: TransferError | None) -> dic
         "verified": report.verified,
         "verify": _plain(report.verify) if report.verify else None,
         "dbs": _plain(report.dbs),
+        "functions": _functions(report.functions) if report.functions else None,
         "not_copied": report.not_copied,
         "notes": report.notes,
     }
@@ -193,6 +194,11 @@ def simple_result(command: str, data: Any, code: int = 0) -> str:
 def failed_result(command: str | None, error: TransferError) -> str:
     """The result line where nothing was begun."""
     return line("result", command=command, job=None, ok=False, exit=error.exit_code, error=error_fields(error))
+
+
+def _functions(counts: FunctionCounts) -> dict[str, Any]:
+    """The counts; the reasons stand in `not_copied` of the result."""
+    return {name: count for name, count in _plain(counts).items() if name != "not_copied"}
 
 
 def _plain(value: Any) -> Any:

@@ -62,6 +62,7 @@ def plan_json(plan: CopyPlan) -> dict[str, Any]:
             {"name": hazard.name, "message": hazard.message, "exit": hazard.exit_code, "code": hazard.code}
             for hazard in plan.hazards
         ],
+        "functions": list(plan.functions),
         "warnings": list(plan.warnings),
         "notes": list(plan.notes),
     }

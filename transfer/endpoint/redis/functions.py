@@ -1,27 +1,113 @@
-"""Function libraries of a server, as their code."""
+"""Function libraries: read from one server, loaded into another, ahead of the keys.
+
+    source: FUNCTION LIST WITHCODE -> libraries -> there, with the same code -> already
+    target: FUNCTION LIST WITHCODE --'          -> there, with other code    -> conflict | FUNCTION LOAD REPLACE
+                                                -> not there                 -> FUNCTION LOAD -> written | refused
+
+Rule 1: code travels, not FUNCTION DUMP, whose version another server refuses: a dump holds nothing but that code.
+Rule 2: what does not travel is told by name with the reason, and never ends a copy.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
+from transfer.codec.resp import command
+from transfer.endpoint.redis.server import Server
+from transfer.model.report import FunctionCounts
 from transfer.wire.link import ErrorReply, Link
 
 
-async def library_codes(link: Link) -> list[bytes]:
-    """The code of every library; none where the server has no functions or we may not ask."""
+class Library(msgspec.Struct, frozen=True):
+    """One library by name, with the code that FUNCTION LOAD takes."""
+
+    name: bytes
+    code: bytes
+
+
+class FunctionsRefusedError(Exception):
+    """The server does not list its libraries: the text is its answer."""
+
+
+async def libraries_of(link: Link) -> list[Library]:
+    """Every library of a server.
+
+    Raises:
+        FunctionsRefusedError: it has no functions (before 7.0), or we may not ask.
+    """
     answer = await link.command("FUNCTION", "LIST", "WITHCODE")
     if isinstance(answer, ErrorReply) or not isinstance(answer, list):
-        return []
-    rows = [dict(zip(row[::2], row[1::2], strict=False)) for row in answer if isinstance(row, list)]
-    return [bytes(row[b"library_code"]) for row in rows if b"library_code" in row]
+        raise FunctionsRefusedError(str(answer))
+    return [_library(row) for row in answer]
 
 
-async def bring_libraries(link: Link, codes: list[bytes], *, replace: bool) -> list[str]:
-    """Load each library that is not there yet; *replace*: also over another one. What was refused, in words."""
-    there, refused = set(await library_codes(link)), []
-    for code in codes:
-        if code in there:
-            continue
-        answer = await link.command("FUNCTION", "LOAD", *(("REPLACE",) if replace else ()), code)
-        if isinstance(answer, ErrorReply):
-            head = code.partition(b"\n")[0][:80].decode("ascii", "backslashreplace")
-            refused.append(f"a function library ({head}): {answer}")
-    return refused
+def _library(row: list[Any]) -> Library:
+    facts = dict(zip(row[::2], row[1::2], strict=True))
+    return Library(facts[b"library_name"], facts[b"library_code"])
+
+
+def library_of(code: bytes) -> Library:
+    """A library by its code alone, which begins with `#!engine name=NAME`."""
+    words = code.partition(b"\n")[0].split()
+    return Library(next((word[5:] for word in words if word.startswith(b"name=")), b""), code)
+
+
+async def copy_functions(source: Server, target: Server, on_conflict: str) -> FunctionCounts:
+    """Bring every library of *source* to *target*; *on_conflict* is fail, skip or replace, "" is fail.
+
+    Raises:
+        GaveUpError: a server did not answer.
+    """
+    try:
+        here = await source.asked(libraries_of)
+    except FunctionsRefusedError:
+        return FunctionCounts()
+    return await place_libraries(here, target, on_conflict)
+
+
+async def place_libraries(here: list[Library], target: Server, on_conflict: str) -> FunctionCounts:
+    """Bring the libraries *here* to *target*, as `copy_functions`."""
+    counts = FunctionCounts(read=len(here))
+    if not here:
+        return counts
+    try:
+        there = {library.name: library.code for library in await target.asked(libraries_of)}
+    except FunctionsRefusedError as error:
+        cause = "has no functions" if "unknown command" in str(error).lower() else f"refuses: {error}"
+        counts.rejected = len(here)
+        counts.not_copied = [f"{_named(library)}: {target.identity.name} {cause}" for library in here]
+        return counts
+    wanted = [library for library in here if there.get(library.name) != library.code]
+    counts.already = len(here) - len(wanted)
+    for library in wanted:
+        taken = library.name in there
+        if taken and on_conflict != "replace":
+            counts.conflicts += 1
+            if on_conflict != "skip":
+                counts.not_copied.append(f"{_named(library)}: the target holds other code under this name; it stays")
+        else:
+            await _load(target, library, counts, over=taken)
+    return counts
+
+
+async def _load(target: Server, library: Library, counts: FunctionCounts, *, over: bool) -> None:
+    # REPLACE also where it is new: sent again after a lost answer it changes nothing
+    request = command("FUNCTION", "LOAD", "REPLACE", library.code)
+
+    async def load(link: Link) -> str:
+        answer = (await link.ask(request, 1))[0]
+        return str(answer) if isinstance(answer, ErrorReply) else ""
+
+    if refusal := await target.asked(load):
+        counts.rejected += 1
+        counts.not_copied.append(f"{_named(library)}: the target refuses it: {refusal[:200]}")
+    elif over:
+        counts.replaced += 1
+    else:
+        counts.written += 1
+
+
+def _named(library: Library) -> str:
+    return f"function library {library.name.decode('utf-8', 'backslashreplace')}"

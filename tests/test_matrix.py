@@ -75,3 +75,19 @@ async def test_a_loss_that_was_allowed_is_listed(tmp_path: Path) -> None:
     said = [text for text in watching.warnings if "--allow lossy" in text]
     assert [any(name.decode() in text for text in said) for name in timed_hashes()] == [True, True]
     assert any("2 keys were written without" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("route", ["scan", "psync"])
+async def test_what_would_kill_the_target_is_written_anew(route: str, tmp_path: Path) -> None:
+    """A stream of Valkey 9.1 with a text of the one size that others step over wrongly: it arrives, and is readable."""
+    async with running("valkey-9.1", "--repl-diskless-sync-delay", "0") as source, running("redis-8.2") as target:
+        with oracle.Client(source.address) as client:
+            for number in range(20):
+                client.ask("XADD", f"usual:{number}", "1-1", "f", "v")
+            client.ask("XADD", "deadly", "1-1", "f", b"x" * 16_378, "g", "tail")
+            client.ask("XGROUP", "CREATE", "deadly", "group", "0")
+
+        report = await copied(source, target, tmp_path, route=route)
+
+        assert (report.exit, report.verified, report.keys.written) == (0, True, 21), report
+        oracle.assert_same(source.address, target.address)

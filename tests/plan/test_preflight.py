@@ -98,7 +98,7 @@ async def test_payloads_travel_raw_where_the_target_takes_them(source: str, targ
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_preflight_writes_nothing_on_either_side(version: str) -> None:
-    """MONITOR sees no write but RESTORE of a type no server has, or of what expired in 1970; no key is there after it."""
+    """MONITOR sees no write but RESTORE of a type no server has, or of what expired in 1970; no key is there then."""
     async with two(version, version) as (a, b):
         await ask(a, "SET", "app:1", "v")
         seen = [await plan_watched(a, a, b), await plan_watched(b, a, b)]

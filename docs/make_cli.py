@@ -12,6 +12,8 @@ import sys
 PAGES = (
     (),
     ("copy",),
+    ("import",),
+    ("export",),
     ("verify",),
     ("inspect",),
     ("doctor",),

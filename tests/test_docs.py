@@ -46,7 +46,7 @@ async def test_every_command_shown_works(commands: list[str], tmp_path: Path) ->
             if verb := _MAKE.fullmatch(line.strip()):
                 assert f"\n{verb.group(1)}:" in MAKEFILE, line
                 continue
-            done = await anyio.run_process(["bash", "-c", line], env=environment, check=False)
+            done = await anyio.run_process(["bash", "-c", line], env=environment, cwd=tmp_path, check=False)
             assert done.returncode == 0, (line, done.stdout[-500:], done.stderr[-1500:])
 
 

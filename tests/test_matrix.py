@@ -19,12 +19,13 @@ every_pair = pytest.mark.parametrize(("here", "there"), PAIRS, ids=[f"{here}-to-
 _DBS = (0, 3)
 
 
+@pytest.mark.parametrize("route", ["scan", "psync"])
 @every_pair
-async def test_everything_arrives_or_is_refused_by_name(here: str, there: str, tmp_path: Path) -> None:
+async def test_everything_arrives_or_is_refused_by_name(here: str, there: str, route: str, tmp_path: Path) -> None:
     """Values and deadlines are equal at the target; what it cannot hold is listed with the reason."""
-    async with running(here) as source, running(there) as target:
+    async with running(here, "--repl-diskless-sync-delay", "0") as source, running(there) as target:
         fill(source.address, here)
-        report = await copied(source, target, tmp_path)
+        report = await copied(source, target, tmp_path, route=route)
         differences = oracle.compare(oracle.snapshot(source.address), oracle.snapshot(target.address))
         if "redis-6.2" not in (here, there):
             assert _functions(target.address) == _functions(source.address) != []
@@ -36,7 +37,7 @@ async def test_everything_arrives_or_is_refused_by_name(here: str, there: str, t
     assert sorted(reject.key for reject in report.rejects) == sorted(refused), report.rejects
     assert all(reject.cause.startswith("a hash with deadlines on fields") for reject in report.rejects)
     assert not differences.without({(0, name) for name in refused}), differences.told()
-    assert report.verified
+    assert (report.verified, report.route) == (True, route)
     assert report.exit == (0 if holds_all else 3)
 
 

@@ -234,7 +234,7 @@ def test_a_signal_ends_the_command_with_its_exit_code(number: signal.Signals, ex
     """Also while it is still connecting; the last JSON line is a result."""
     code = (
         "import sys, anyio, transfer.job.copy as copy\n"
-        "async def waiting(request, observer, planner):\n"
+        "async def waiting(request, observer, planner, job):\n"
         "    observer.job_started('20261122-1931-7f3a', 'copy'); print('ready', file=sys.stderr, flush=True)\n"
         "    await anyio.sleep(30)\n"
         "copy.run_copy = waiting\n"

@@ -217,6 +217,41 @@ async def test_an_emptied_target_is_refused(tmp_path: Path) -> None:
         assert size(target.address) == 0
 
 
+async def test_an_emptied_target_is_refused_by_names_that_were_not_kept(tmp_path: Path) -> None:
+    """With --hash-keys no name outlives the process: names of the source whose hashes are known speak for it."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        copy(source, target, tmp_path, "--hash-keys", crash="trail.flushed:8")
+        with oracle.client(target.address) as server:
+            server.flushall()
+
+        said = resume(tmp_path)
+
+        assert (said.exit, said.result["error"]["code"]) == (4, "E213"), said
+        assert size(target.address) == 0
+
+
+async def test_keys_that_reached_their_deadlines_do_not_speak_against_a_target(tmp_path: Path) -> None:
+    """All that was acknowledged has expired: that makes no other server of it; what is new is brought or listed."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        with oracle.client(source.address) as server:
+            with server.pipeline(transaction=False) as pipe:
+                for number in range(KEYS):
+                    pipe.pexpire(b"k%d" % number, 6000)
+                pipe.execute()
+            copy(source, target, tmp_path, crash="trail.flushed:8")
+            with oracle.client(target.address) as other:
+                await until(lambda: not server.dbsize() and not other.dbsize())
+            server.mset({f"new{number}": "x" for number in range(100)})
+
+        said = resume(tmp_path)
+
+        assert said.exit in (0, 7), said
+        assert any("no key is left to recognise" in line.get("message", "") for line in said.lines), said
+        assert size(target.address) + said.result["verify"]["changed"] == 100, said
+
+
 async def test_a_trail_that_is_damaged_costs_time_only(tmp_path: Path) -> None:
     """Everything is read again; what is equal is skipped."""
     async with running() as source, running() as target:

@@ -153,6 +153,17 @@ def test_what_is_not_understood_is_refused(url: str, says: str) -> None:
     assert says in f"{caught.value.message} | {caught.value.hint}"
 
 
+def test_an_rdb_file_is_a_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By its absolute path, whatever characters; passwords of the environment are not for it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRANSFER_SOURCE_PASSWORD", "secret")
+    for text in ("dump.rdb", "./a b#c?.RDB", "/var/lib/redis/dump.rdb"):
+        found = with_password(parse_address(text), "source")
+        assert (found.is_file, str(found), found.password) == (True, str((tmp_path / text).absolute()), None)
+    with pytest.raises(PlaceError, match="UTF-8"):
+        parse_address("\udcff.rdb")
+
+
 @pytest.mark.parametrize(
     "place",
     [
@@ -164,7 +175,6 @@ def test_what_is_not_understood_is_refused(url: str, says: str) -> None:
         "az://bucket/key.rdb",
         "all.xfer",
         "all.xfer.age",
-        "/var/lib/redis/dump.rdb",
         "a.jsonl",
         "a.csv",
         "a.parquet",

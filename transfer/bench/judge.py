@@ -22,6 +22,9 @@ from transfer.model.errors import FileMissingError, FormatError, UsageError
 _REACH = {
     "copy / migrate": 0.60,
     "copy / replicaof disk": 1.4,
+    "copy by psync / replicaof disk": 1.05,
+    "copy by psync / replicaof diskless": 1.6,
+    "peak RSS of the copy by psync, MiB": 120.0,
     "copy / redis-py pipelines": 0.18,
     "copy / redis-shake scan": 0.5,
     "copy / redis-shake scan, by its ratio to migrate elsewhere": 0.5,
@@ -38,6 +41,9 @@ _REACH = {
 _STRETCH = _REACH | {
     "copy / migrate": 0.50,
     "copy / replicaof disk": 1.15,
+    "copy by psync / replicaof disk": 0.80,
+    "copy by psync / replicaof diskless": 1.1,
+    "peak RSS of the copy by psync, MiB": 60.0,
     "copy / redis-py pipelines": 0.14,
     "copy / redis-shake scan": 0.4,
     "copy / redis-shake scan, by its ratio to migrate elsewhere": 0.4,

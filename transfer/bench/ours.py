@@ -15,7 +15,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from transfer.bench.places import url_of
+from transfer.bench.places import Side, url_of
 from transfer.bench.process import Ran, python_environment, run
 from transfer.bench.ways import Row
 from transfer.model.endpoint import Address
@@ -25,9 +25,11 @@ COMMAND = (sys.executable, "-m", "transfer")
 _CHANGED_MEANWHILE = 7
 
 
-async def copy(source: Address, target: Address, *, verify: str = "none", pace: str = "max") -> Row:
+async def copy(
+    source: Address, target: Address, *, verify: str = "none", pace: str = "max", more: tuple[str, ...] = ()
+) -> Row:
     """`transfer copy`; with *verify* the row has `verify_s` too."""
-    words = ["copy", url_of(source), url_of(target), "--verify", verify, "--yes"]
+    words = ["copy", url_of(source), url_of(target), "--verify", verify, "--yes", *more]
     result, ran = await _result([*words, *await pace_words(pace)], source, target)
     row = {"wall_s": ran.wall_s, "seconds": result["seconds"], "engine_cpu_s": ran.cpu_s, "ended": ran.ended}
     row["rss_mib"] = max(ran.rss_mib, result["peak_rss_bytes"] / 2**20)
@@ -35,6 +37,12 @@ async def copy(source: Address, target: Address, *, verify: str = "none", pace: 
     if verify != "none":
         row["verify_s"] = result["verify"]["seconds"]
     return row
+
+
+async def copy_psync(source: Side, target: Address) -> Row:
+    """`transfer copy` by a full sync, which begins as soon as it is asked for."""
+    await source.ask("CONFIG", "SET", "repl-diskless-sync-delay", "0")
+    return await copy(source.address, target, more=("--route", "psync", "--allow", "fork"))
 
 
 async def verify(left: Address, right: Address) -> Row:

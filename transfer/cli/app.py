@@ -37,6 +37,16 @@ A place is a URL: redis://[user[:password]@]host[:6379][/db], rediss:// with TLS
 unix:///path/to.sock?db=0. Without /db all logical databases are meant. What will be done is printed first, and is \
 all there is to --dry-run. A copy that was interrupted goes on with transfer resume."""
 
+_IMPORT = """Bring the keys of an RDB file to a live server, without a stop of it; then verify.
+
+The file is read to its checksum before anything is written: a damaged one is refused (exit 12). All filters apply. \
+An import that was interrupted goes on with transfer resume."""
+
+_EXPORT = """Write the keys of a live server into an RDB file that servers can be started from; then verify.
+
+The file has a temporary name until it is whole and was read back: a run that was killed leaves none. All filters \
+apply. There is no resume: an export begins anew."""
+
 _VERIFY = """Do these two places hold the same data?
 
 Nothing is written on either side. Every key of A is compared with B (type, value, deadline), and every key of B is \
@@ -51,6 +61,8 @@ limit was missed. What the rows and figures mean: docs/benchmarks.md."""
 _COMMANDS = (
     ("copy", "copy:copy", _COPY),
     ("verify", "verify:verify", _VERIFY),
+    ("import", "files:import_", _IMPORT),
+    ("export", "files:export", _EXPORT),
     ("resume", "resume:resume", "Go on with an interrupted copy; default: the last one."),
     ("inspect", "places:inspect", "What is there: versions, keys, types, deadlines, sizes."),
     ("doctor", "places:doctor", "Reachability and rights; with two servers, what will travel how."),
@@ -63,8 +75,8 @@ _COMMANDS = (
 )
 """Name, where it is, what --help says of it (told here, so that --help imports none of them)."""
 
-_NOT_YET = """sync export import schema run undo report clear config
---transform --delete-extra --route --digest
+_NOT_YET = """sync schema run undo report clear config
+--transform --delete-extra
 --count-all --undo-dir --report --metrics --confirm --profile --config"""
 NOT_YET = frozenset(_NOT_YET.split())
 """Words of the contract that come with later releases: unknown like any other, and said to be missing."""
@@ -107,8 +119,10 @@ def _run(words: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from transfer.cli.signals import listen_for_sigterm
+    from transfer.cli.told import state_given
 
     listen_for_sigterm()
+    state_given.set(_state_of(words))
     debug = "--debug" in words or _on(os.environ.get("TRANSFER_DEBUG"))
     try:
         code = build_app()(words, exit_on_error=False, print_error=False)
@@ -216,6 +230,10 @@ def _on(value: str | None) -> bool:
 
 def _state(words: list[str]) -> str:
     """The state directory as far as it can be told before the words are understood."""
+    return _state_of(words) or os.environ.get("TRANSFER_STATE", "")
+
+
+def _state_of(words: list[str]) -> str:
     given = [after for word, after in itertools.pairwise(words) if word == "--state"]
     given += [word.partition("=")[2] for word in words if word.startswith("--state=")]
-    return given[0] if given else os.environ.get("TRANSFER_STATE", "")
+    return given[0] if given else ""

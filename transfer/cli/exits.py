@@ -19,22 +19,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from transfer.cli.signals import SIGTERM_EXIT, Terminated
-from transfer.model.errors import InterruptedRunError, RefusedError, TransferError
+from transfer.cli.told import with_state
+from transfer.model.errors import AGAIN, RESUME, InterruptedRunError, RefusedError, TransferError
 from transfer.model.report import EXIT_ORDER, Report
 from transfer.report.log import redacted
 from transfer.report.names import printable, without_quoted
-
-_AGAIN = "run the same command again"
-"""A run that moves keys listens to signals itself: what ends by one here had not begun, or had ended."""
 
 
 def failure_of(raised: BaseException, *, state: str = "", debug: bool = False) -> TransferError:
     """*raised* as an error to show. *state* is the directory for the traceback of a bug."""
     leaves = list(_leaves(raised))
+    # a run that moves keys listens to signals itself: what ends by one here had not begun, or had ended
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
-        return InterruptedRunError("interrupted", hint=_AGAIN)
+        return InterruptedRunError("interrupted", hint=AGAIN)
     if any(isinstance(leaf, Terminated) for leaf in leaves):
-        error = InterruptedRunError("ended by SIGTERM", hint=_AGAIN)
+        error = InterruptedRunError("ended by SIGTERM", hint=AGAIN)
         error.exit_code = SIGTERM_EXIT
         return error
     known = sorted((leaf for leaf in leaves if isinstance(leaf, TransferError)), key=_rank)
@@ -55,8 +54,9 @@ def error_lines(error: TransferError, job: str = "") -> list[str]:
 
 
 def hint_of(error: TransferError, job: str = "") -> str:
-    """What to do next; the id of the job takes the place of ID."""
+    """What to do next; the id of the job takes the place of ID, and without a job there is nothing to resume."""
     hint = re.sub(r"\b(show|clean|resume|retry) ID\b", rf"\1 {job}", error.hint) if job else error.hint
+    hint = with_state(hint.replace(RESUME, AGAIN))
     return printable(redacted(hint))
 
 

@@ -106,6 +106,10 @@ class Conflict:
         Literal["fail", "skip", "replace"] | None,
         _flag(_CONFLICT, "--on-conflict", "fail|skip|replace", "Where the target has another value (default: fail)."),
     ] = None
+    route: Annotated[
+        Literal["auto", "scan", "psync"],
+        _flag(_CONFLICT, "--route", "auto|scan|psync", "Key by key, or one full sync (auto: from a replica)."),
+    ] = "auto"
     format: Annotated[
         Literal["auto", "raw", "restamp", "logical"],
         _flag(
@@ -187,11 +191,15 @@ class Check:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Proof:
-    """When deadlines count as equal."""
+    """When deadlines count as equal, and what digests are made of."""
 
     ttl_tolerance: Annotated[
         str, _flag(_PROOF, "--ttl-tolerance", "500ms", "Deadlines this close together are equal.")
     ] = "500ms"
+    digest: Annotated[
+        Literal["pair", "canonical"],
+        _flag(_PROOF, "--digest", "pair|canonical", "Good for this run (faster), or for any version and time."),
+    ] = "pair"
 
 
 @Parameter(name="*")

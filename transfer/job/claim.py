@@ -18,7 +18,7 @@ import sqlite3
 import msgspec
 
 from transfer.job.identity import process_mark
-from transfer.job.rows import Job
+from transfer.job.rows import HOLDING, Job
 from transfer.job.store import JobStore, insert_job
 from transfer.model.crash import crash
 from transfer.model.endpoint import Secret
@@ -27,14 +27,14 @@ from transfer.model.plan import CopyRequest
 
 
 def begin(store: JobStore, command: str, request: CopyRequest, shown: str) -> str:
-    """A new job for *request*; a dry run and a verify hold nothing.
+    """A new job for *request*; a dry run, a verify and an export hold nothing.
 
     Raises:
         UsageError: an unfinished job holds this pair of places, and --fresh was not said.
         LockedError: another process is at work on it.
     """
     places = str(request.source), str(request.target)
-    if command != "copy" or request.dry_run:
+    if command not in HOLDING or request.dry_run:
         return store.new_job(command, *places, shown, request.label)
     with store.transaction() as database:
         for job in store.holding():

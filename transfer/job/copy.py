@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import anyio
 import msgspec
@@ -20,7 +21,7 @@ from transfer.endpoint.redis.keyfile import readable_again
 from transfer.endpoint.redis.server import Server
 from transfer.job.claim import resume_command, stored
 from transfer.job.engine import Engine
-from transfer.job.losses import Gone, emptied, evicted, expired, gone_at
+from transfer.job.losses import Gone, emptied, evicted, expired, gone_at, remedy
 from transfer.job.neighbours import own_name, refuse_neighbours
 from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
@@ -31,15 +32,19 @@ from transfer.job.replica import Standby, find_replica, tell_standby
 from transfer.job.resume import for_planning, take_up, with_planned
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
+from transfer.job.ticker import Ticker
 from transfer.job.trail import Facts, Trail, trail_path
 from transfer.model.endpoint import Address
 from transfer.model.errors import (
+    AGAIN,
+    RESUME,
     RESUME_HINT,
     ClusterNodeError,
     EvictingTargetError,
     GaveUpError,
     GuardError,
     ReplacedError,
+    StateFullError,
     TransferError,
     UsageError,
 )
@@ -48,12 +53,12 @@ from transfer.model.ports import Observer
 from transfer.model.report import AsOf, DbTable, Reject, Report, worst
 from transfer.model.tally import Tally
 from transfer.pipeline.flow import ungrouped
-from transfer.report.meter import Meter
 
 Planner = Callable[[CopyRequest, Server, Server], Awaitable[CopyPlan]]
+KeyspaceCounts = dict[int, tuple[int, int]]
+"""Database -> keys, keys with a deadline."""
 
 _MOST_RESTARTS = 20
-_TICK_S = 0.2
 
 
 async def run_copy(request: CopyRequest, observer: Observer, planner: Planner, job: str = "") -> Report:
@@ -68,12 +73,14 @@ async def run_copy(request: CopyRequest, observer: Observer, planner: Planner, j
     async def work(store: JobStore, report: Report) -> None:
         kept = store.path.with_name(f"{report.job}.names")
         asked = msgspec.structs.replace(request, keys_from=readable_again(request.keys_from, kept))
-        await _CopyRun(asked, observer, planner, store, report, resumes=bool(job)).run()
+        await CopyRun(asked, observer, planner, store, report, resumes=bool(job)).run()
 
     return await record_run("copy", request, observer, work, job)
 
 
-class _CopyRun:
+class CopyRun:
+    """One copy, from what was asked for to its report. Where the source is no server, the hooks below are others."""
+
     def __init__(
         self,
         request: CopyRequest,
@@ -89,8 +96,8 @@ class _CopyRun:
         self._planner = planner
         self._store = store
         self._report = report
-        self._tally = Tally(on_reject=self._rejected)
-        self._report.keys = self._tally.counts
+        self.tally = Tally(on_reject=self._rejected)
+        self._report.keys = self.tally.counts
         self._engine: Engine
         self._standby: Standby | None = None
         self._resumes = resumes
@@ -103,15 +110,23 @@ class _CopyRun:
             with ungrouped():
                 await self._run()
         except TransferError as error:
-            if error.hint == RESUME_HINT:
-                error.hint = self._resume_hint()
+            error.hint = self._next_command(error)
             raise
 
-    def _resume_hint(self) -> str:
-        """How to go on: with this job, once it has begun to move keys."""
-        if self._store.get(self._report.job).state != "running" and not self._resumes:
-            return "run the same command again"
-        return f"{resume_command(self._report.job, self._request.state_dir)} goes on where it stopped"
+    def _next_command(self, error: TransferError) -> str:
+        """The hint with the command that goes on: with this job, once it has begun to move keys and while it is kept.
+
+        A store that cannot be written keeps the job as it was, which holds its pair of places.
+        """
+        hint = error.hint
+        if RESUME not in hint:
+            return hint
+        begun = self._store.path.exists() and (
+            isinstance(error, StateFullError) or self._store.get(self._report.job).state == "running"
+        )
+        if not begun and not self._resumes:
+            return AGAIN if hint == RESUME_HINT else hint.replace(RESUME, AGAIN)
+        return hint.replace(RESUME, resume_command(self._report.job, self._request.state_dir))
 
     async def _run(self) -> None:
         source, target = await open_pair(self._request, self._report.job)
@@ -131,6 +146,7 @@ class _CopyRun:
         if self._standby is not None:
             tell_standby(plan, self._standby, self._request)
         self._store.save_plan(self._report.job, msgspec.json.encode(plan).decode())
+        self._report.route = plan.route
         self._observer.planned(plan)
         if self._request.dry_run:
             return
@@ -139,9 +155,8 @@ class _CopyRun:
         dbs = {db.target_db for db in plan.dbs}
         await refuse_neighbours(target, self._report.job, dbs, self._observer.warning)
         self._store.state(self._report.job, "running")
-        self._tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
-        job = self._report.job
-        self._engine = Engine(self._request, plan, source, target, self._tally, self._observer, self._trail, job)
+        self.tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
+        self._engine = self._new_engine(plan, source, target)
         self._trail.before, self._trail.facts = self._store.flush, self._facts
         try:
             orders = orders_of(self._store, self._report.job)
@@ -153,6 +168,10 @@ class _CopyRun:
             self._engine.close()
             with anyio.CancelScope(shield=True):
                 await target.withdraw()
+
+    def _new_engine(self, plan: CopyPlan, source: Server, target: Server) -> Engine:
+        job = self._report.job
+        return Engine(self._request, plan, source, target, self.tally, self._observer, self._trail, job)
 
     async def _take_up(self, before: Facts, source: Server, target: Server) -> None:
         """Go on where the processes before this one stopped."""
@@ -170,9 +189,9 @@ class _CopyRun:
             target=engine.target.identity,
             began_ms=self._began_ms,
             writes_before=self._writes_before,
-            counts=self._tally.counts,
-            bytes_read=self._tally.bytes_read,
-            bytes_written=self._tally.bytes_written,
+            counts=self.tally.counts,
+            bytes_read=self.tally.bytes_read,
+            bytes_written=self.tally.bytes_written,
             seconds=self._report.seconds,
             marks=[] if self._request.hash_keys else engine.landmarks.marks(),
         )
@@ -205,9 +224,9 @@ class _CopyRun:
     async def _carry_out(self, plan: CopyPlan, source: Server, target: Server, steering: Steering) -> None:
         started = time.monotonic()
         if not self._began_ms:
-            self._began_ms, self._writes_before = source.now_ms(), await _writes(source)
+            self._began_ms, self._writes_before = source.now_ms(), await self._writes(source)
         self._gone_before = await gone_at(target)
-        await note_names(self._engine)
+        await self._note_names()
         pacing = Pacing(self._engine, self._store, self._report.job, self._observer, self._standby)
         try:
             while True:
@@ -226,7 +245,8 @@ class _CopyRun:
             raise
         finally:
             self._report.seconds = self._report.seconds or time.monotonic() - started
-            if self._engine.governor.limited:
+            self._report.route = self._engine.route
+            if self._engine.governor.limited and self._engine.route == "scan":
                 self._report.notes.append("others used the source: it was read politely (--pace max is not held back)")
             self._settle()
 
@@ -235,7 +255,10 @@ class _CopyRun:
         if not plan.functions:
             return
         counts = self._report.functions = await copy_functions(source, target, self._request.on_conflict)
-        for text in counts.not_copied:
+        self._tell_not_copied(counts.not_copied)
+
+    def _tell_not_copied(self, said: list[str]) -> None:
+        for text in said:
             if text not in self._report.not_copied:
                 self._report.not_copied.append(text)
                 self._observer.warning(f"not copied: {text}")
@@ -245,7 +268,7 @@ class _CopyRun:
         await self._copy_functions(plan, source, target)
         started = time.monotonic()
         structlog.get_logger().info("reading", keys=plan.keys, writing=plan.writing, restarts=self._report.restarts)
-        async with engine.tracker.running(source):
+        async with self._watched(source):
             try:
                 async with self._ticking(plan):
                     await engine.attempt(steering.stop)
@@ -256,10 +279,31 @@ class _CopyRun:
             steering.check()
             steering.abort_on_stop()
             if self._request.verify == "none":
-                self._report.dbs = await _counted(plan, source, target)
+                self._report.dbs = await self._counted(plan, source, target)
             else:
-                await prove(engine, self._report, self._observer)
+                await self._prove()
         self._tell_losses(plan, await gone_at(target))
+
+    def _watched(self, source: Server) -> AbstractAsyncContextManager[object]:
+        """Hear of writes at the source for the length of the block."""
+        return self._engine.tracker.running(source)
+
+    async def _prove(self) -> None:
+        await prove(self._engine, self._report, self._observer)
+
+    async def _note_names(self) -> None:
+        await note_names(self._engine)
+
+    async def _adopt(self, error: ReplacedError, source: Server, target: Server) -> list[str]:
+        return await Replacement(source, target, self._engine).adopt(error)
+
+    async def _writes(self, source: Server) -> int:
+        """The source's own count of writes, asked patiently: a short loss must not end a run that is nearly done."""
+        return await source.asked(probe.writes_seen)
+
+    async def _counted(self, plan: CopyPlan, source: Server, target: Server) -> list[DbTable]:
+        """Key counts of both sides as they tell them; nothing was compared."""
+        return counted(plan, await source.asked(probe.keyspace), await target.asked(probe.keyspace))
 
     def _tell_losses(self, plan: CopyPlan, gone_by_now: Gone | None) -> None:
         """Say what the servers lost; a source that lost its data proves nothing."""
@@ -271,20 +315,24 @@ class _CopyRun:
                 self._report.notes.append(text)
         if lossy := len(self._engine.lossy):
             self._report.notes.append(f"{lossy:,} keys were written without deadlines of their fields (--allow lossy)")
-        if text := expired(self._gone_before, gone_by_now):
-            self._report.notes.append(text)
+        for text in (expired(self._gone_before, gone_by_now), "" if lost else remedy(self._report)):
+            if text:
+                self._report.notes.append(text)
 
     async def _date(self, source: Server) -> None:
         """Say of which interval the copy is; what a process that is gone saw at its end is not known."""
-        wrote = await _writes(source) - self._writes_before
-        self._report.as_of = AsOf("interval", self._began_ms, source.now_ms(), max(0, wrote))
+        wrote = await self._writes(source) - self._writes_before
+        if instant := self._engine.instant_ms:
+            self._report.as_of = AsOf("instant", instant, instant, max(0, wrote))
+        else:
+            self._report.as_of = AsOf("interval", self._began_ms, source.now_ms(), max(0, wrote))
 
     async def _start_again(self, error: ReplacedError, source: Server, target: Server) -> None:
         self._report.restarts += 1
         if self._report.restarts > _MOST_RESTARTS:
             raise error
         asked = source.identity.run_id
-        said = await Replacement(source, target, self._engine).adopt(error)
+        said = await self._adopt(error, source, target)
         if source.identity.run_id != asked:
             self._writes_before = 0  # a new process counts anew
         structlog.get_logger().warning("a server was replaced", restarts=self._report.restarts, error=error.message)
@@ -292,8 +340,8 @@ class _CopyRun:
             self._observer.warning(text)
             self._report.notes.append(text)
 
-    def _ticking(self, plan: CopyPlan) -> _Ticker:
-        return _Ticker(self._engine, self._tally, plan, self._observer)
+    def _ticking(self, plan: CopyPlan) -> Ticker:
+        return Ticker(self._engine, self.tally, plan, self._observer)
 
     def _rejected(self, reject: Reject) -> None:
         if reject.code != CONFLICT_CODE:  # the ledger of kept names knows those
@@ -305,10 +353,10 @@ class _CopyRun:
 
     def _settle(self) -> None:
         """Bring the report up to date with what is known."""
-        report, counts = self._report, self._tally.counts
-        again = bool(report.restarts or report.resumed)
+        report, counts = self._report, self.tally.counts
+        again = bool(report.restarts or report.resumed or self._engine.rerouted)
         self._engine.settle_repeats(rewritten=again or self._request.on_conflict == "replace")
-        report.bytes_read, report.bytes_written = self._tally.bytes_read, self._tally.bytes_written
+        report.bytes_read, report.bytes_written = self.tally.bytes_read, self.tally.bytes_written
         listed = counts.conflicts if self._request.on_conflict in ("", "fail") else 0
         verify = report.verify
         report.exit = worst(
@@ -318,32 +366,6 @@ class _CopyRun:
                 7 if verify and verify.changed else 0,
             ]
         )
-
-
-class _Ticker:
-    """Tells the observer where the copy stands, a few times a second, for the length of a block."""
-
-    def __init__(self, engine: Engine, tally: Tally, plan: CopyPlan, observer: Observer) -> None:
-        self._engine = engine
-        self._tally = tally
-        self._plan = plan
-        self._observer = observer
-        self._group = anyio.create_task_group()
-
-    async def __aenter__(self) -> None:
-        await self._group.__aenter__()
-        self._group.start_soon(self._tick)
-
-    async def __aexit__(self, *failure: object) -> bool | None:
-        self._group.cancel_scope.cancel()
-        return await self._group.__aexit__(*failure)  # type: ignore[arg-type]
-
-    async def _tick(self) -> None:
-        meter, counts = Meter("copy", self._plan.keys), self._tally.counts
-        while True:
-            await anyio.sleep(_TICK_S)
-            meter.keys, meter.bytes, meter.rejected = counts.read, self._tally.bytes_read, counts.rejected
-            self._observer.progress(meter.snapshot(self._engine.share_done()))
 
 
 async def open_pair(request: CopyRequest, job: str) -> tuple[Server, Server]:
@@ -383,16 +405,10 @@ def reject_limit(text: str, keys: int) -> int:
         raise UsageError(f"{text!r} is not a number of keys or a share", hint="--max-rejects 1000 or 0.1%") from None
 
 
-async def _writes(server: Server) -> int:
-    """The server's own count of writes, asked patiently: a short loss must not end a run that is nearly done."""
-    return await server.asked(probe.writes_seen)
-
-
-async def _counted(plan: CopyPlan, source: Server, target: Server) -> list[DbTable]:
-    """Key counts of both sides as the servers tell them; nothing was compared."""
-    spaces = [await server.asked(probe.keyspace) for server in (source, target)]
+def counted(plan: CopyPlan, left: KeyspaceCounts, right: KeyspaceCounts) -> list[DbTable]:
+    """A row per database: keys and those with a deadline on both sides, no digests."""
     rows = []
     for db in plan.dbs:
-        left, right = spaces[0].get(db.source_db, (0, 0)), spaces[1].get(db.target_db, (0, 0))
-        rows.append(DbTable(db.target_db, (left[0], right[0]), (left[1], right[1]), ("", "")))
+        here, there = left.get(db.source_db, (0, 0)), right.get(db.target_db, (0, 0))
+        rows.append(DbTable(db.target_db, (here[0], there[0]), (here[1], there[1]), ("", "")))
     return rows

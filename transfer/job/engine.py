@@ -1,6 +1,6 @@
 """The parts of one copy, put together: source, flow, sink, and what they share.
 
-    Server -> RedisSource (Governor) -> Flow (ByteBudget, Pace) -> RedisSink -> Server
+    Server -> RedisSource (Governor), or FullSyncSource -> Flow (ByteBudget, Pace) -> RedisSink -> Server
                     `------------ Tally, ledgers, tracker ------------------'
 
 What is shared outlives an attempt: when a server was replaced, a new source and sink go on with the same
@@ -9,7 +9,7 @@ ledgers and tally, so that what is there already is found equal and counted as r
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -20,6 +20,7 @@ from transfer.endpoint.redis.big.mover import BigKeys
 from transfer.endpoint.redis.bridge import LOGICAL, RESTAMP, Bridge, bridge_between
 from transfer.endpoint.redis.conflicts import CONFLICT_CODE, ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import FOLD_CODE, Folding
+from transfer.endpoint.redis.fullsync.source import FullSyncSource
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Approach
 from transfer.endpoint.redis.landmarks import Landmarks
@@ -27,19 +28,19 @@ from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.rebuild import Rebuild
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.sink import RedisSink
-from transfer.endpoint.redis.source import RedisSource, SourceOptions
+from transfer.endpoint.redis.source import RedisSource
 from transfer.endpoint.redis.tracking import WriteTracker
+from transfer.job.sources import largest_value_bytes, links_to, mapping_of, scan_source, selection_of, sync_source
 from transfer.job.trail import Facts, Trail
-from transfer.model.errors import ReplacedError
+from transfer.model.errors import FullSyncError, ReplacedError
 from transfer.model.plan import CopyPlan, CopyRequest
-from transfer.model.ports import Observer
+from transfer.model.ports import Observer, ValuesOf
 from transfer.model.record import Batch
 from transfer.model.report import Reject, Verdict
-from transfer.model.selection import Mapping, Selection, TtlRule
 from transfer.model.tally import Tally
 from transfer.model.value import Value
 from transfer.pipeline.budget import ByteBudget
-from transfer.pipeline.flow import Flow
+from transfer.pipeline.flow import Flow, ungrouped
 from transfer.pipeline.frontier import Frontier
 from transfer.pipeline.ledger import Ledger, hashes_of_names
 from transfer.pipeline.pace import Pace
@@ -47,39 +48,10 @@ from transfer.pipeline.throttle import Governor
 from transfer.report.names import hashed_name, shown_name
 from transfer.verify.checks import compare
 
-_LINKS, _LINKS_FAR = 4, 12
-_FAR_S = 0.01
-"""From this round trip on more links keep a server busy; on a near one they only take turns (measured)."""
-_PAGE_KEYS = 2000
 LOSSY = "lossy"
 _MOST_TOLD = 1000
 """Keys written with a loss that are told one by one; all of them are counted."""
-_LARGEST_SHARE, _LARGEST_BYTES = 4, 8 << 20
-"""A value above this part of the memory budget, or this size, is never held whole."""
-
-
-def selection_of(request: CopyRequest) -> Selection:
-    return Selection(
-        match=request.match,
-        exclude=request.exclude,
-        types=request.types,
-        sample=request.sample,
-        min_ttl_ms=request.min_ttl_ms,
-    )
-
-
-def mapping_of(request: CopyRequest, plan: CopyPlan) -> Mapping:
-    dbs = {db.source_db: db.target_db for db in plan.dbs}
-    return Mapping(dbs, request.renames, TtlRule(request.ttl, request.ttl_amount_ms))
-
-
-def largest_value_bytes(request: CopyRequest) -> int:
-    """Values above this pass through, or go piece by piece."""
-    return min(request.max_memory_bytes // _LARGEST_SHARE, _LARGEST_BYTES)
-
-
-def _links_to(server: Server) -> int:
-    return _LINKS_FAR if server.round_trip_s >= _FAR_S else _LINKS
+NewSource = Callable[[ByteBudget, BigKeys, anyio.Event], RedisSource | FullSyncSource]
 
 
 def same_value(left: Value, right: Value) -> bool:
@@ -88,6 +60,10 @@ def same_value(left: Value, right: Value) -> bool:
 
 class Engine:
     """One copy between two open servers, through as many attempts as it takes."""
+
+    source_is_live = True
+    """Whether a server answers there, whose latency others feel."""
+    target_is_live = True
 
     def __init__(
         self,
@@ -128,7 +104,12 @@ class Engine:
         """Those of them that were written all the same, without what the target cannot hold."""
         self.folded: set[tuple[int, bytes]] = set()
         """(database, name) at the source of keys whose name at the target another one had taken."""
-        self._source: RedisSource | None = None
+        self._source: RedisSource | FullSyncSource | None = None
+        self.route, self._synced = plan.route, False
+        self.instant_ms = 0
+        """What moment the copy is of, by the source's clock; 0 where it is of none."""
+        self.rerouted = False
+        """Whether some keys may have come by a full sync that broke off, and again by SCAN."""
 
     def note_reject(self, reject: Reject) -> None:
         """Remember a key that is not to be found wanting again by verify."""
@@ -177,15 +158,48 @@ class Engine:
         after, self._after = self._after, {}
         if not after:
             self.trail.restart()
-        async with self._parts(stop) as flow, self.trail.kept():
+        if self.plan.route == "psync" and await self._full_sync(stop):
+            return
+        async with self._parts(stop, self._scan) as flow, self.trail.kept():
             await flow.run(after)
             self.trail.flush()
         self._recent = set()
+        self._tell_temporaries()
+        if not stop.is_set():
+            await self._check_source()
+
+    async def _full_sync(self, stop: anyio.Event) -> bool:
+        """Copy by a full sync, the only one of a run; whether that came to its end (or *stop*). Else SCAN is to do it.
+
+        Raises:
+            ReplacedError: as `attempt`.
+        """
+        first, self._synced = not self._synced, True
+        self.route, self.rerouted, self.instant_ms = "scan", True, 0
+        if not first:
+            self._observer.warning("a second full sync is not asked for: the copy goes on by SCAN, not of one instant")
+            return False
+        try:
+            with ungrouped():
+                async with self._parts(stop, self._sync) as flow, self.trail.kept():
+                    await flow.run({})
+                    self.trail.flush()
+        except FullSyncError as error:
+            self._observer.warning(f"{error.message}: the copy goes on by SCAN, and is not of one instant")
+            return False
+        source = self._source
+        assert isinstance(source, FullSyncSource)
+        self.route, self.rerouted, self.instant_ms = "psync", False, source.instant_ms
+        if source.large:
+            said = f"{source.large:,} values too large to be held were read from the live source: not of the instant"
+            self._observer.warning(said)
+        self._tell_temporaries()
+        return True
+
+    def _tell_temporaries(self) -> None:
         if self._source is not None and self._source.temporaries:
             count = self._source.temporaries
             self._observer.warning(f"{count:,} temporary keys of interrupted copies at the source are not copied")
-        if not stop.is_set():
-            await self._check_source()
 
     async def _check_source(self) -> None:
         """A replica that was resynchronised in mid-scan kept our links, and may have shown an empty keyspace."""
@@ -201,43 +215,22 @@ class Engine:
         return self._source.share_done(keys) if self._source is not None else 0.0
 
     @asynccontextmanager
-    async def _parts(self, stop: anyio.Event) -> AsyncIterator[Flow]:
+    async def _parts(self, stop: anyio.Event, new_source: NewSource) -> AsyncIterator[Flow]:
         request = self.request
         budget = ByteBudget(request.max_memory_bytes)
-        writers = request.workers or _links_to(self.target)
+        writers = request.workers or links_to(self.target)
         limit_bytes = largest_value_bytes(request)
         here = LiveKeyspace(self.source, limit_bytes=limit_bytes, throttle=self.governor)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
-        approach, conflicts = Approach(self.mapping, self.tally), self._new_conflicts(here, there)
+        approach, conflicts = Approach(self.mapping, self.tally), self._new_conflicts(here.values, there)
         big = self._new_big(approach, conflicts, budget, limit_bytes, stop)
-        source = self._source = RedisSource(
-            self.source,
-            self.selection,
-            SourceOptions(
-                dbs=tuple(self.mapping.dbs),
-                readers=request.workers or _links_to(self.source),
-                page_keys=request.batch or _PAGE_KEYS,
-                limit_bytes=limit_bytes,
-                keys_from=request.keys_from,
-                use=self.plan.keeps_use,
-                strings=request.format == "auto" and self.target.features.takes_strings,
-            ),
-            budget=budget,
-            tally=self.tally,
-            patience=self._patience(self.source, stop),
-            stop=stop,
-            throttle=self.governor,
-            on_read=self.tracker.clean,
-            frontier=Frontier(self.trail.moved),
-            left=self._not_settled,
-            move_large=big.move,
-        )
+        source = self._source = new_source(budget, big, stop)
 
         def acknowledged(batch: Batch) -> None:
             source.acknowledged(batch)
             self.trail.flush()
 
-        sink = self._new_sink(approach, conflicts, here, limit_bytes, stop)
+        sink = self._new_sink(approach, conflicts, here.values, limit_bytes, stop)
         try:
             self.pace.stop = stop
             yield Flow(
@@ -253,6 +246,13 @@ class Engine:
             with anyio.CancelScope(shield=True):
                 for part in (source, sink, big, here, there):
                     await part.close()
+
+    def _scan(self, budget: ByteBudget, big: BigKeys, stop: anyio.Event) -> RedisSource:
+        frontier, patience = Frontier(self.trail.moved), self._patience(self.source, stop)
+        return scan_source(self, budget, big, stop, frontier, patience, self._not_settled)
+
+    def _sync(self, budget: ByteBudget, big: BigKeys, stop: anyio.Event) -> FullSyncSource:
+        return sync_source(self, budget, big, stop)
 
     def _new_big(
         self, approach: Approach, conflicts: Conflicts, budget: ByteBudget, limit_bytes: int, stop: anyio.Event
@@ -286,14 +286,14 @@ class Engine:
             bridge=self._bridge(),
         )
 
-    def _new_conflicts(self, here: LiveKeyspace, there: LiveKeyspace) -> Conflicts:
+    def _new_conflicts(self, values: ValuesOf, there: LiveKeyspace) -> Conflicts:
         return Conflicts(
             there,
             self._policy(),
             self.written,
             self.found_equal,
             self.tally,
-            here.values,
+            values,
             same_value,
             self.kept,
             doubtful=self._doubtful,
@@ -302,14 +302,14 @@ class Engine:
         )
 
     def _new_sink(
-        self, approach: Approach, conflicts: Conflicts, here: LiveKeyspace, limit_bytes: int, stop: anyio.Event
+        self, approach: Approach, conflicts: Conflicts, values: ValuesOf, limit_bytes: int, stop: anyio.Event
     ) -> RedisSink:
         policy = self._policy()
         rebuild = Rebuild(
             self.source,
             self.target,
             approach,
-            here.values,
+            values,
             self.written,
             self.trail,
             self.tally,

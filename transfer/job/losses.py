@@ -36,6 +36,16 @@ def expired(before: Gone | None, after: Gone | None) -> str:
     return f"{after[1] - before[1]:,} keys reached their deadlines at the target meanwhile and are gone there"
 
 
+def remedy(report: Report) -> str:
+    """The next command where keys of a copy were found wanting, or "" if none was."""
+    found = report.verify
+    if found is None or not found.differences():
+        return ""
+    if found.missing == found.differences():
+        return "the same copy again with --allow nonempty-target brings what is missing; what is equal is skipped"
+    return "the same copy again with --on-conflict replace brings what is missing and writes over what differs"
+
+
 def emptied(report: Report, planned: int) -> str:
     """A sentence if most of what was read at the source is not there any more, though it was not to expire; else ""."""
     result, read = report.verify, report.keys.read

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from transfer.job.rows import Job
+from transfer.job.rows import HOLDING, Job
 from transfer.job.store import JobStore
 from transfer.model.errors import UsageError
 
@@ -79,6 +79,6 @@ def _check(job: Job, word: Word) -> None:
     if job.host != socket.gethostname():
         said = f"job {job.job} runs on {job.host}, not here ({socket.gethostname()}): it takes orders there"
         raise UsageError(said, hint=f"on {job.host}: transfer jobs {word} {job.job}")
-    if word == "pause" and job.command != "copy":
+    if word == "pause" and job.command not in HOLDING:
         said = f"job {job.job} is a {job.command}: only a copy can be paused and gone on with"
         raise UsageError(said, hint=f"transfer jobs cancel {job.job}")

@@ -64,8 +64,10 @@ class Pacing:
             GaveUpError: a replica stayed too far behind for all of the give-up time.
         """
         async with anyio.create_task_group() as group:
-            await group.start(self._watch_source)
-            group.start_soon(self._watch_target)
+            if self._engine.source_is_live:
+                await group.start(self._watch_source)
+            if self._engine.target_is_live:
+                group.start_soon(self._watch_target)
             if self._standby is not None:
                 group.start_soon(self._watch_standby, self._standby)
             group.start_soon(self._watch_store)

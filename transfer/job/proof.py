@@ -10,9 +10,13 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+from transfer.codec.canonical import FORM
+from transfer.endpoint.rdb.file import RdbFile
+from transfer.endpoint.rdb.keyspace import FileKeyspace
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.server import Server
-from transfer.job.engine import Engine, largest_value_bytes
+from transfer.job.engine import Engine
+from transfer.job.sources import largest_value_bytes
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import UNTHROTTLED, Observer, Throttle
 from transfer.model.report import Report
@@ -25,6 +29,8 @@ from transfer.verify.march import March
 from transfer.verify.sides import Changes, MarchOptions, Promise
 
 _TICK_S = 0.2
+_WHOLE_BYTES = 1 << 30
+"""A value of a file is had whole only, so the server gives its own whole, too."""
 
 
 async def prove(engine: Engine, report: Report, observer: Observer) -> None:
@@ -40,7 +46,7 @@ async def prove(engine: Engine, report: Report, observer: Observer) -> None:
         mapping=engine.mapping,
         total_keys=engine.plan.keys,
         changes=ChangesSinceCopy(None if engine.unwatched else engine.tracker, _ledgers(engine), deadlines_noted=True),
-        promise=_Promised(engine),
+        promise=Promised(engine),
         throttle=engine.governor,
     )
 
@@ -50,8 +56,8 @@ async def march(
     report: Report,
     observer: Observer,
     *,
-    left: Server,
-    right: Server,
+    left: Server | RdbFile,
+    right: Server | RdbFile,
     selection: Selection,
     mapping: Mapping,
     total_keys: int,
@@ -59,11 +65,13 @@ async def march(
     promise: Promise | None,
     throttle: Throttle,
 ) -> None:
-    """Compare everything selected on two servers and put what came of it into *report*; *throttle* spares the left."""
+    """Compare everything selected on two places and put what came of it into *report*; *throttle* spares the left."""
     meter = Meter("verify", total_keys)
+    files = isinstance(left, RdbFile) or isinstance(right, RdbFile)
+    limit_bytes = _WHOLE_BYTES if files else largest_value_bytes(request)
     async with (
-        _keyspace(left, request, observer, throttle, request.keys_from) as here,
-        _keyspace(right, request, observer, UNTHROTTLED) as there,
+        _keyspace(left, limit_bytes, observer, throttle, request.keys_from) as here,
+        _keyspace(right, limit_bytes, observer, UNTHROTTLED) as there,
     ):
         comparison = March(
             here,
@@ -77,6 +85,7 @@ async def march(
                 ttl_tolerance_ms=request.ttl_tolerance_ms,
                 both_ways=not request.keys_from,
                 mode="sample" if request.verify == "sample" else "full",
+                digest=request.digest,
             ),
             on_finding=observer.finding,
             on_progress=lambda keys: meter.count(keys),
@@ -91,6 +100,8 @@ async def march(
         )
         observer.warning(text)
         report.notes.append(text)
+    if request.digest == "canonical":
+        result.digest = f"canonical {FORM}"
     report.dbs = comparison.tables
     report.verified = not result.differences()
 
@@ -116,11 +127,13 @@ async def _tick(meter: Meter, observer: Observer) -> None:
 
 @asynccontextmanager
 async def _keyspace(
-    server: Server, request: CopyRequest, observer: Observer, throttle: Throttle, keys_from: str = ""
-) -> AsyncIterator[LiveKeyspace]:
-    limit_bytes = largest_value_bytes(request)
+    place: Server | RdbFile, limit_bytes: int, observer: Observer, throttle: Throttle, keys_from: str = ""
+) -> AsyncIterator[LiveKeyspace | FileKeyspace]:
+    if isinstance(place, RdbFile):
+        yield FileKeyspace(place)
+        return
     keyspace = LiveKeyspace(
-        server, limit_bytes=limit_bytes, keys_from=keys_from, on_wait=observer.warning, throttle=throttle
+        place, limit_bytes=limit_bytes, keys_from=keys_from, on_wait=observer.warning, throttle=throttle
     )
     try:
         yield keyspace
@@ -129,7 +142,7 @@ async def _keyspace(
             await keyspace.close()
 
 
-class _Promised:
+class Promised:
     """What a finished copy promised, by database and name at the target."""
 
     def __init__(self, engine: Engine) -> None:

@@ -28,9 +28,9 @@ async def note_names(engine: Engine) -> None:
 
 
 class Replacement:
-    """Looks at both servers anew, adopts who answers, and says what that means."""
+    """Looks at both servers anew, adopts who answers, and says what that means. A source that is a file is None."""
 
-    def __init__(self, source: Server, target: Server, engine: Engine) -> None:
+    def __init__(self, source: Server | None, target: Server, engine: Engine) -> None:
         self._source = source
         self._target = target
         self._engine = engine
@@ -44,7 +44,9 @@ class Replacement:
             LinkError: nobody answers for the whole of the give-up time.
         """
         marks, said = self._engine.landmarks, []
-        sides = (("source", self._source, marks.at_source()), ("target", self._target, marks.at_target()))
+        sides = [("target", self._target, marks.at_target())]
+        if self._source is not None:
+            sides.insert(0, ("source", self._source, marks.at_source()))
         for name, server, names in sides:
             before = server.identity
             await server.adopt_when_up(writable=name == "target")

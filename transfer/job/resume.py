@@ -13,7 +13,7 @@ from __future__ import annotations
 import msgspec
 
 from transfer.endpoint.redis import probe
-from transfer.endpoint.redis.landmarks import any_there
+from transfer.endpoint.redis.landmarks import Names, any_there, lasting_page
 from transfer.endpoint.redis.leftovers import remove_named
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
@@ -21,7 +21,12 @@ from transfer.job.trail import Facts, Trail
 from transfer.model.endpoint import Identity
 from transfer.model.errors import ReplacedError
 from transfer.model.plan import CopyRequest, DbPlan
+from transfer.model.record import NO_DEADLINE
 from transfer.model.report import Reject
+
+_PASSING_MS = 5_000
+"""A deadline so near may pass while it is asked for."""
+_PAGES, _ENOUGH = 20, 100
 
 
 class _Planned(msgspec.Struct):
@@ -60,27 +65,39 @@ async def take_up(
     """Fill *engine* with what *facts*, the trail and *rejects* tell.
 
     Raises:
-        ReplacedError: the target holds none of the keys that were acknowledged.
+        ReplacedError: the target holds none of the keys that were acknowledged and must still be there.
         GaveUpError: a server does not answer.
     """
-    await _refuse_stranger(facts, target)
-    await remove_named(target, trail.temporaries())
     engine.recall(facts, rejects)
-    said = [text for text in (_moved("source", facts.source, source), _moved("target", facts.target, target)) if text]
+    unknown = await recognise(facts, engine)
+    await remove_named(target, trail.temporaries())
+    said = [text for text in (moved("source", facts.source, source), moved("target", facts.target, target)) if text]
     if said:
         engine.go_on({})
-        return Taken(facts.began_ms, 0, facts.seconds, said)
+        return Taken(facts.began_ms, 0, facts.seconds, said + unknown)
     engine.go_on(trail.positions())
     wrote = max(0, await source.asked(probe.writes_seen) - facts.writes_before)
     keys = facts.counts.read
+    if engine.route == "psync":
+        engine.go_on({})
+        told = f"{keys:,} keys were read before: a new full sync begins, and what is equal is skipped"
+        return Taken(facts.began_ms, facts.writes_before, facts.seconds, [told])
     told = (
         f"going on after {keys:,} key{'s' * (keys != 1)}; the source was written to {wrote:,} times since the job began"
     )
-    return Taken(facts.began_ms, facts.writes_before, facts.seconds, [told])
+    return Taken(facts.began_ms, facts.writes_before, facts.seconds, [told, *unknown])
 
 
-async def _refuse_stranger(facts: Facts, target: Server) -> None:
-    names = {here for _, here in facts.marks}
+async def recognise(facts: Facts, engine: Engine) -> list[str]:
+    """Refuse a target that holds nothing of what it acknowledged; a sentence where nothing is left to know it by.
+
+    Only names count that must still be there: their deadlines at the target have not passed.
+    """
+    target = engine.target
+    alive_ms = target.now_ms() + _PASSING_MS
+    names = {here for _, here, until_ms in facts.marks if until_ms == NO_DEADLINE or until_ms > alive_ms}
+    if not names and engine.source_is_live:
+        names = await _names_found_again(engine)
     if names and not await target.asked(lambda link: any_there(link, names)):
         raise ReplacedError(
             f"the target holds none of {len(names)} keys that it had acknowledged to this job: it is another server, "
@@ -88,9 +105,26 @@ async def _refuse_stranger(facts: Facts, target: Server) -> None:
             where=target.where,
             hint="give it back its data, or begin anew: the same copy with --fresh",
         )
+    if names or not facts.counts.written:
+        return []
+    return ["no key is left to recognise the target by: those that were looked at have reached their deadlines"]
 
 
-def _moved(side: str, before: Identity, server: Server) -> str:
+async def _names_found_again(engine: Engine) -> Names:
+    """Where no names were kept: keys without deadlines at the source whose hashes are among what was written."""
+    found: Names = set()
+    for db, target_db in sorted(engine.mapping.dbs.items()):
+        cursor = b"0"
+        for _ in range(_PAGES):
+            cursor, page = await engine.source.asked(lambda link, at=cursor: lasting_page(link, at), db)  # type: ignore[misc]
+            names = [engine.mapping.name(key) for key in page]
+            found |= {(target_db, name) for name in names if engine.written.value_hash(target_db, name) is not None}
+            if cursor == b"0" or len(found) >= _ENOUGH:
+                break
+    return found
+
+
+def moved(side: str, before: Identity, server: Server) -> str:
     now = server.identity
     if now.run_id == before.run_id and now.role == before.role and (now.role == "master" or now.continues(before)):
         return ""

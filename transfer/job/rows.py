@@ -26,6 +26,10 @@ class StoredError(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
+HOLDING = ("copy", "import")
+"""Commands whose jobs hold their pair of places until they are through, and can be resumed."""
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One row. `state` is `died` where the row says running and the process is gone from this machine.
 

@@ -24,6 +24,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from transfer.endpoint.redis.landmarks import Mark
 from transfer.job.database import committed
 from transfer.model.crash import crash, point
 from transfer.model.endpoint import Identity
@@ -49,9 +50,6 @@ _SENT = point("trail.sent", "the records about to be sent are in the trail, noth
 _FLUSHED = point("trail.flushed", "records and positions of acknowledged batches are in the trail")
 _RESTARTED = point("trail.restarted", "the positions were forgotten, since a server was replaced")
 _SYNCED = point("trail.synced", "the trail was brought to the disk")
-
-Mark = tuple[tuple[int, bytes], tuple[int, bytes]]
-"""Where a key came from, and where it is now."""
 
 
 class Facts(msgspec.Struct, kw_only=True):

@@ -30,11 +30,14 @@ class Secret:
         return hash(self._value)
 
 
+RDB_SCHEME = "rdb"
+
+
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """One server as a URL names it. `str()` of it is redacted and safe to show.
+    """One place as its URL or file name says: a server or a file. `str()` of it is redacted and safe to show.
 
     `db` is None when the URL names no logical database (all of them are meant).
-    `path` is set for unix sockets, else `host` and `port` hold.
+    `path` is set for unix sockets and files (`scheme` is `rdb` then), else `host` and `port` hold.
     """
 
     scheme: str = "redis"
@@ -50,7 +53,13 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     cert: str = ""
     key: str = ""
 
+    @property
+    def is_file(self) -> bool:
+        return self.scheme == RDB_SCHEME
+
     def __str__(self) -> str:
+        if self.is_file:
+            return self.path
         user = ""
         if self.username or self.password:
             user = f"{quote(self.username, safe='')}{':***' if self.password else ''}@"

@@ -25,6 +25,7 @@
     │   ├── TooLargeError (E303, exit 3)
     │   └── FoldedKeyError (E305, exit 3)
     ├── ReplacedError (E213, exit 4)
+    ├── FullSyncError (E214, exit 4)
     ├── IncompatibleError (E500, exit 5)
     │   ├── ClusterNodeError (E501, exit 5)
     │   ├── SentinelError (E502, exit 5)
@@ -53,7 +54,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-RESUME_HINT = "transfer resume ID goes on where it stopped"
+RESUME = "transfer resume ID"
+"""Stands in hints for the command that goes on with the run's own job."""
+AGAIN = "run the same command again"
+RESUME_HINT = f"{RESUME} goes on where it stopped"
 
 
 class TransferError(Exception):
@@ -244,6 +248,13 @@ class ReplacedError(TransferError):
     default_hint = "transfer doctor URL shows who answers"
 
 
+class FullSyncError(TransferError):
+    """The source gave no full sync, or not all of it; a copy goes on by SCAN."""
+
+    code, exit_code = "E214", 4
+    default_hint = "--route scan needs no full sync"
+
+
 class IncompatibleError(TransferError):
     """This pair of servers, or this kind of server, cannot do it."""
 
@@ -315,7 +326,7 @@ class StateFullError(LimitError):
     """The state directory cannot be written: its disk is full, or fails."""
 
     code = "E804"
-    default_hint = "make room there, or mend the disk; then transfer resume ID"
+    default_hint = f"make room there, or mend the disk; then {RESUME}"
 
 
 class LockedError(TransferError):

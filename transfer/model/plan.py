@@ -41,6 +41,7 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     read_from: str = "primary"  # primary | replica
     max_replica_lag_ms: int = 10_000
     keep_idle: str = "auto"  # auto | on | off
+    route: str = "auto"  # auto | scan | psync
     workers: int = 0  # 0: chosen
     batch: int = 0  # 0: chosen
     max_memory_bytes: int = 256 << 20
@@ -52,6 +53,7 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     verify: str = "full"  # full | none | sample
     verify_sample: float = 1.0
     ttl_tolerance_ms: int = 500
+    digest: str = "pair"
     connect_timeout_ms: int = 10_000
     timeout_ms: int = 30_000
     give_up_after_ms: int = 300_000
@@ -63,6 +65,12 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     dry_run: bool = False
     fresh: bool = False
     approved_plan: str = ""
+
+
+def narrows(request: CopyRequest) -> bool:
+    """Whether filters leave out keys of the databases that are copied."""
+    named = bool(request.match or request.exclude or request.types or request.keys_from)
+    return named or request.sample < 1 or request.min_ttl_ms > 0
 
 
 class Hazard(msgspec.Struct, frozen=True):
@@ -85,7 +93,7 @@ class DbPlan(msgspec.Struct, frozen=True):
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """One server as preflight found it. Memory in bytes; `maxmemory` 0 is no limit."""
+    """One place as preflight found it. Memory in bytes; `maxmemory` 0 is no limit. `about`: of a file, in words."""
 
     place: str
     identity: Identity
@@ -97,6 +105,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     maxmemory_policy: str
     clock_offset_ms: int
     """Server clock minus ours."""
+    about: str = ""
 
 
 class CopyPlan(msgspec.Struct, kw_only=True):
@@ -105,7 +114,7 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     `writing` is raw (RESTORE), restamp (RESTORE of payloads stamped or encoded anew) or logical (type commands);
     `changes_known_by` says how a difference is
     told from a change at the source: tracking | hashes. `keeps_use`: idletime | freq, carried with each key, or "".
-    `functions`: names of the libraries that travel ahead of the keys.
+    `route`: scan | psync | rdb. `functions`: names of the libraries that travel ahead of the keys.
     """
 
     source: Side
@@ -115,6 +124,7 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     changes_known_by: str
     skew_ms: int
     keeps_use: str = ""
+    route: str = "scan"
     functions: list[str] = msgspec.field(default_factory=list)
     hazards: list[Hazard] = msgspec.field(default_factory=list)
     warnings: list[str] = msgspec.field(default_factory=list)

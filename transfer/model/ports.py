@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
+from transfer.model.endpoint import Features, Identity
 from transfer.model.plan import CopyPlan, Hazard
 from transfer.model.record import Batch, Span
 from transfer.model.report import Finding, Progress, Reject, Report
 from transfer.model.value import ReadValue, Value
+
+
+class Origin(Protocol):
+    """What a sink must know of the place that its records come from."""
+
+    identity: Identity
+    features: Features
+
+    @property
+    def where(self) -> str: ...
+
+    def now_ms(self) -> int:
+        """The clock that its deadlines are judged by."""
 
 
 class KeyLedger(Protocol):

@@ -91,6 +91,7 @@ class VerifyResult(msgspec.Struct):
     rejected: int = 0
     seconds: float = 0.0
     changes_known_by: str = "tracking"  # tracking | hashes | nothing
+    digest: str = "pair"  # what the digests of the tables are made of: pair | canonical 1
 
     def differences(self) -> int:
         return self.missing + self.extra + self.type + self.value + self.ttl

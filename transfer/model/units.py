@@ -6,6 +6,7 @@ Durations are kept in milliseconds, sizes in bytes, rates in units per second.
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from transfer.model.errors import UsageError
 
@@ -86,3 +87,11 @@ def show_ms(ms: float) -> str:
     if hours < 48:
         return f"{hours}h {minutes % 60:02d}m"
     return f"{hours // 24}d {hours % 24}h"
+
+
+def show_moment(ms: int) -> str:
+    """`2026-11-22 19:31:04 UTC` of Unix milliseconds; the number itself where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
@@ -40,7 +41,7 @@ class BucketStore:
         self._memory_bytes = max(memory_bytes, self.record_bytes * _BUCKETS)
         self._spill_dir = spill_dir or tempfile.gettempdir()
         self._shape = f"{HASH_BYTES}s{value_bytes}s"
-        self._values = struct.Struct(f"{value_bytes}s").iter_unpack
+        self._values = struct.Struct(f"{value_bytes or 1}s").iter_unpack
         self._one = struct.Struct(f"{HASH_BYTES}s{value_bytes}x")
         self._many = struct.Struct(f"{HASH_BYTES}s{value_bytes}x" * _AT_ONCE)
         self._buckets = [bytearray() for _ in range(_BUCKETS)]
@@ -105,6 +106,14 @@ class BucketStore:
         """How many different hashes are held."""
         return sum(len(self.hashes(number)) for number in range(_BUCKETS))
 
+    def repeated(self) -> set[bytes]:
+        """Hashes that were added more than once."""
+        found: set[bytes] = set()
+        for number in range(_BUCKETS):
+            counts = Counter(mark for (mark,) in self._one.iter_unpack(self._whole(number)))
+            found |= {mark for mark, count in counts.items() if count > 1}
+        return found
+
     def missing_from(self, *others: BucketStore) -> Iterator[bytes]:
         """Hashes held here and in none of *others*."""
         for number in range(_BUCKETS):
@@ -138,6 +147,10 @@ class BucketStore:
 
     def _take(self, hashes: bytes, values: bytes) -> None:
         buckets = self._buckets
+        if self.record_bytes == HASH_BYTES:
+            for (key,) in _PIECES(hashes):
+                buckets[key[0]] += key
+            return
         for (key,), (value,) in zip(_PIECES(hashes), self._values(values), strict=True):
             buckets[key[0]] += key + value
 

@@ -19,6 +19,8 @@ def choices_of(request: CopyRequest, writing: str) -> dict[str, str]:
     }
     if request.verify != "none" and request.ttl_tolerance_ms != 500:
         said["ttl-tolerance"] = exact_ms(request.ttl_tolerance_ms)
+    if request.verify != "none" and request.digest != "pair":
+        said["digest"] = request.digest
     said["max-skew"] = exact_ms(request.max_skew_ms)
     said["max-rejects"] = request.max_rejects
     said["on-full"] = request.on_full or "wait"

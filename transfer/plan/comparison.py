@@ -1,16 +1,25 @@
-"""Which databases of two servers are compared with each other."""
+"""Which databases of two places are compared with each other."""
 
 from __future__ import annotations
 
+import msgspec
+
+from transfer.endpoint.rdb.file import RdbFile
 from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.rights import Role
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import ClusterNodeError, PermissionDeniedError, SentinelError
 from transfer.model.plan import CopyRequest
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.look import Look, look_at
 
+_ANY_DB = 1 << 31
+"""A file holds as many databases as it likes."""
 
-async def plan_verify(request: CopyRequest, left: Server, right: Server) -> tuple[dict[int, int], int]:
+
+async def plan_verify(
+    request: CopyRequest, left: Server | RdbFile, right: Server | RdbFile
+) -> tuple[dict[int, int], int]:
     """Database of the left -> database of the right, and how many keys the left holds in them.
 
     Where no database is named, all that hold keys on either side are compared, each with its own number.
@@ -20,14 +29,27 @@ async def plan_verify(request: CopyRequest, left: Server, right: Server) -> tupl
         SentinelError, ClusterNodeError: a server of another kind stands behind the URL.
         PermissionDeniedError: a user lacks rights; each is named.
     """
-    here, there = await look_at(left, "source"), await look_at(right, "target")
-    for look in (here, there):
-        _refuse_kind(look, request)
+    here, there = await _held(left, "source", request), await _held(right, "target", request)
     filled = set(here.keyspace) | (set() if request.dbs else set(there.keyspace))
     dbs = map_databases(request, filled)
-    refuse_missing(dbs, here.side.databases, there.side.databases, here.side.place, there.side.place)
-    await _refuse_missing_rights(left, right)
+    refuse_missing(dbs, here.databases, there.databases, left.where, right.where)
+    await _refuse_missing_rights(*(place for place in (left, right) if isinstance(place, Server)))
     return dbs, sum(here.keyspace.get(db, (0, 0))[0] for db in dbs)
+
+
+class _Held(msgspec.Struct, frozen=True):
+    """What a place holds: database -> keys, keys with a deadline; and how many databases it could have."""
+
+    keyspace: dict[int, tuple[int, int]]
+    databases: int
+
+
+async def _held(place: Server | RdbFile, role: Role, request: CopyRequest) -> _Held:
+    if isinstance(place, RdbFile):
+        return _Held(place.counts(), _ANY_DB)
+    look = await look_at(place, role)
+    _refuse_kind(look, request)
+    return _Held(look.keyspace, look.side.databases)
 
 
 def _refuse_kind(look: Look, request: CopyRequest) -> None:
@@ -38,8 +60,8 @@ def _refuse_kind(look: Look, request: CopyRequest) -> None:
         raise ClusterNodeError(hazard.message, where=look.side.place)
 
 
-async def _refuse_missing_rights(left: Server, right: Server) -> None:
-    for server in (left, right):
+async def _refuse_missing_rights(*servers: Server) -> None:
+    for server in servers:
         async with server.link(db=0) as link:
             lacking = await probe.missing_rights(link, server.identity, "source", values=True, logical=False)
         if lacking:

@@ -15,16 +15,16 @@ from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.bridge import LOGICAL, RAW, RESTAMP, way_of
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
-from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard
+from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows
 from transfer.model.selection import Mapping, Selection
 from transfer.model.units import show_ms
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import kept_use
 from transfer.plan.look import Look, look_at, sample_key, unrest
+from transfer.plan.route import choose_route
 from transfer.plan.standing import (
     functions_notes,
-    narrows,
     refuse_roles,
     refuse_same,
     size_warning,
@@ -33,6 +33,7 @@ from transfer.plan.standing import (
     whole,
 )
 
+_ROUTES = {"scan": "scan: page by page, key by key", "psync": "psync: one full sync, of one instant"}
 BETWEEN_LOOKS_S = 0.5
 """Two looks at the target this far apart tell whether somebody writes there."""
 
@@ -56,6 +57,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
     await _refuse_missing_rights(request, source, target, here, there, dbs, writing)
     rows = _rows(here, there, dbs)
     use, notes = await kept_use(request, source, here, there, writing)
+    route = await choose_route(request, source, here, writing, use)
     plan = CopyPlan(
         source=here.side,
         target=there.side,
@@ -65,9 +67,14 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
         skew_ms=there.side.clock_offset_ms - here.side.clock_offset_ms,
         choices=choices_of(request, writing),
         keeps_use=use,
+        route=route.name,
         functions=here.libraries if whole(request, here, dbs) else [],
-        notes=notes,
+        hazards=route.hazards,
+        warnings=route.warnings,
+        notes=notes + route.notes,
     )
+    if route.name != "scan" or request.route != "auto":
+        plan.choices["route"] = _ROUTES[route.name]
     if use:
         plan.choices["keep-idle"] = f"{use} of each key, carried by RESTORE"
     await anyio.sleep(max(0.0, looked_at + BETWEEN_LOOKS_S - anyio.current_time()))
@@ -181,16 +188,21 @@ def _judge(plan: CopyPlan, request: CopyRequest, here: Look, there: Look, later:
     plan.hazards += [look.shard.hazard(look.role, look.side.place) for look in (here, there) if look.shard]
     plan.hazards += target_hazards(there, later, plan.dbs, request)
     plan.hazards += _skew_hazard(plan, request)
-    plan.hazards += [
-        Hazard("insecure", f"the certificate of the {side} {address} is not verified: anybody may answer there")
-        for side, address in (("source", request.source), ("target", request.target))
-        if address.tls and not address.verify_tls
-    ]
+    plan.hazards += insecure(request)
     hazards, notes = touch(here)
     plan.hazards += hazards
     plan.notes += notes
     plan.warnings += [text for text in (size_warning(here, there, plan.dbs, request), *_not_copied(here)) if text]
     plan.notes += _notes(plan, request, here)
+
+
+def insecure(request: CopyRequest) -> list[Hazard]:
+    """Where anybody may answer, since a certificate is not verified."""
+    return [
+        Hazard("insecure", f"the certificate of the {side} {address} is not verified: anybody may answer there")
+        for side, address in (("source", request.source), ("target", request.target))
+        if address.tls and not address.verify_tls
+    ]
 
 
 def _skew_hazard(plan: CopyPlan, request: CopyRequest) -> list[Hazard]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from transfer.model.endpoint import Address, Identity
 from transfer.model.errors import ReadOnlyTargetError, ReplicaSourceError, SamePlaceError, TargetSizeError
-from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard
+from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows
 from transfer.model.units import show_bytes
 from transfer.plan.look import Look
 
@@ -61,7 +61,13 @@ def _host(name: str, port: int) -> tuple[str, int]:
 
 def refuse_roles(source: Look, target: Look) -> None:
     """Raise ReadOnlyTargetError for a replica as target, ReplicaSourceError for a source replica out of step."""
-    there, here = target.side.identity, source.side.identity
+    refuse_replica(target)
+    refuse_lost(source)
+
+
+def refuse_replica(target: Look) -> None:
+    """Raise ReadOnlyTargetError for a replica as target."""
+    there = target.side.identity
     if there.role == "slave":
         primary = f"{there.primary_host}:{there.primary_port}"
         raise ReadOnlyTargetError(
@@ -70,18 +76,17 @@ def refuse_roles(source: Look, target: Look) -> None:
             hint=f"copy to its primary at {primary}",
             primary=primary,
         )
+
+
+def refuse_lost(source: Look) -> None:
+    """Raise ReplicaSourceError for a source replica out of step."""
+    here = source.side.identity
     if here.role == "slave" and (not here.link_up or here.syncing):
         state = "is still receiving the data of" if here.syncing else "has lost the link to"
         primary = f"{here.primary_host}:{here.primary_port}"
         raise ReplicaSourceError(
             f"the source is a replica that {state} its primary {primary}", where=source.side.place, primary=primary
         )
-
-
-def narrows(request: CopyRequest) -> bool:
-    """Whether filters leave out keys of the databases that are copied."""
-    named = bool(request.match or request.exclude or request.types or request.keys_from)
-    return named or request.sample < 1 or request.min_ttl_ms > 0
 
 
 def whole(request: CopyRequest, source: Look, dbs: dict[int, int]) -> bool:

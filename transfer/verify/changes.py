@@ -48,6 +48,17 @@ class NobodyKnows:
         return False
 
 
+class Unchanging(NobodyKnows):
+    """For a left side that stays as it is, a file: no difference is a change of it."""
+
+    known_by = "file"
+    reliable = True
+
+    def changed_since(self, key: bytes, moment: float) -> bool:
+        """As `Watch`: nothing of a file changes."""
+        return False
+
+
 class ChangesNow:
     """For two servers that are only compared: any write on either side since *began* (monotonic seconds)."""
 

@@ -17,7 +17,6 @@ from typing import TypeVar
 
 import anyio
 import msgspec
-import xxhash
 
 from transfer.codec.dump import FOOTER_BYTES, type_name, version_of
 from transfer.codec.rdb.decode import decode
@@ -25,9 +24,10 @@ from transfer.codec.unordered import same_items
 from transfer.model.errors import FormatError
 from transfer.model.report import Verdict
 from transfer.model.selection import Mapping, Selection
-from transfer.model.value import ReadValue
-from transfer.verify.checks import compare, value_digest
+from transfer.model.value import ReadValue, Value
+from transfer.verify.checks import compare
 from transfer.verify.deadlines import Deadlines
+from transfer.verify.hashes import Hashes
 from transfer.verify.sides import Keyspace, LargeValue, Reading
 
 _FIRST_FAMILY_TYPE = 22
@@ -37,8 +37,6 @@ _VALUES_BYTES = 8 << 20
 _DECODED_BYTES = 256 << 10
 """Payloads above this are not decoded here, where everything else would wait for it: their values are read."""
 _T = TypeVar("_T")
-
-body_hash = xxhash.xxh3_128_digest
 
 
 class Equal(msgspec.Struct):
@@ -90,9 +88,7 @@ class _Both(msgspec.Struct):
     left_ms: int
     right_ms: int
 
-    def sight(self, verdict: Verdict, detail: str = "", left_hash: bytes = b"", right_hash: bytes = b"") -> Sight:
-        left_hash = left_hash or (body_hash(self.left[:-FOOTER_BYTES]) if self.left else b"")
-        right_hash = right_hash or (body_hash(self.right[:-FOOTER_BYTES]) if self.right else b"")
+    def sight(self, verdict: Verdict, detail: str, left_hash: bytes, right_hash: bytes) -> Sight:
         return Sight(
             self.key, self.name, verdict, detail, self.left, self.left_ms, self.right_ms, left_hash, right_hash
         )
@@ -125,9 +121,16 @@ class Looker:
     """Looks at keys of the left and their counterparts at the right."""
 
     def __init__(
-        self, left: Keyspace, right: Keyspace, selection: Selection, mapping: Mapping, deadlines: Deadlines
+        self,
+        left: Keyspace,
+        right: Keyspace,
+        selection: Selection,
+        mapping: Mapping,
+        deadlines: Deadlines,
+        hashes: Hashes,
     ) -> None:
         self._left, self._right = left, right
+        self._hashes = hashes
         self._selection, self._mapping, self._deadlines = selection, mapping, deadlines
         self._one_family = left.vendor == right.vendor
         self._all_pass = not selection.types and not selection.min_ttl_ms
@@ -144,7 +147,7 @@ class Looker:
     async def _look(self, left_db: int, right_db: int, keys: list[bytes], names: list[bytes]) -> Look:
         left, right = await at_once(lambda: self._left.dumps(left_db, keys), lambda: self._right.dumps(right_db, names))
         mask = self._plainly_equal(left, right)
-        equal = _equal_ones(names, left, right, mask)
+        equal = self._equal_ones(names, left, right, mask)
         look = Look(len(keys), equal, [])
         if len(equal.names) < len(keys):
             rest = self._not_plain(keys, names, left, right, mask)
@@ -208,11 +211,11 @@ class Looker:
         if both.left is not None:
             lives = self._selection.lives_long_enough(both.left_ms, self._left.now_ms())
             if lives and not self._left_out(both.left, both.left_ms) and not self._deadlines.over(both.left_ms):
-                look.apart.append(both.sight(Verdict.MISSING))
+                look.apart.append(both.sight(Verdict.MISSING, "", self._hashes.of_payload(both.left), b""))
         elif both.right is not None and not self._deadlines.over_at_right(both.right_ms):
             types = self._selection.types
             if not types or type_name(both.right, self._right.vendor) in types:
-                look.apart.append(both.sight(Verdict.EXTRA))
+                look.apart.append(both.sight(Verdict.EXTRA, "", b"", self._hashes.of_payload(both.right)))
 
     def _left_out(self, left: bytes, left_ms: int) -> bool:
         return not self._selected(left, left_ms)
@@ -224,13 +227,14 @@ class Looker:
         ours, theirs = both.left[:-FOOTER_BYTES], both.right[:-FOOTER_BYTES]
         foreign = not self._one_family and max(ours[0], theirs[0]) >= _FIRST_FAMILY_TYPE
         if ours == theirs and not foreign:
-            self._equal_values(both, body_hash(ours), body_hash(ours), look)
+            found = self._hashes.of_payload(both.left)
         elif not foreign and (items := same_items(ours, theirs)) is not None:
-            self._equal_values(both, body_hash(items), body_hash(items), look)
-        elif (digest := _same_when_decoded(both.left, both.right)) is not None:
-            self._equal_values(both, digest, digest, look)
+            found = self._hashes.of_items(both.left, items)
+        elif (value := _held_by_both(both.left, both.right)) is not None:
+            found = self._hashes.of_value(value)
         else:
             return False
+        self._equal_values(both, found, found, look)
         return True
 
     def _equal_values(self, both: _Both, left_hash: bytes, right_hash: bytes, look: Look) -> None:
@@ -276,14 +280,27 @@ class Looker:
         if ours.value is None or theirs.value is None:
             problem = ours.problem or theirs.problem
             detail = f"cannot be compared: {problem}" if problem else "gone while it was compared"
-            look.apart.append(both.sight(Verdict.VALUE, detail))
+            look.apart.append(both.sight(Verdict.VALUE, detail, *self._hashes_of(both)))
             return
         verdict, detail = compare(ours.value, theirs.value)
-        left_hash = value_digest(ours.value)
-        if verdict is Verdict.MATCH:
+        left_hash, right_hash = self._hashes.of_value(ours.value), self._hashes.of_value(theirs.value)
+        if verdict is Verdict.MATCH or left_hash == right_hash:
             self._equal_values(both, left_hash, left_hash, look)
         elif not self._deadlines.over(both.left_ms):
-            look.apart.append(both.sight(verdict, detail, left_hash, value_digest(theirs.value)))
+            look.apart.append(both.sight(verdict, detail, left_hash, right_hash))
+
+    def _hashes_of(self, both: _Both) -> tuple[bytes, bytes]:
+        """Of both payloads, b"" where there is none."""
+        of_payload = self._hashes.of_payload
+        return of_payload(both.left) if both.left else b"", of_payload(both.right) if both.right else b""
+
+    def _equal_ones(self, names: list[bytes], left: Reading, right: Reading, mask: list[bool]) -> Equal:
+        return Equal(
+            list(compress(names, mask)),
+            [self._hashes.of_payload(payload) for payload in compress(left.payloads, mask) if payload is not None],
+            list(compress(left.deadlines, mask)),
+            list(compress(right.deadlines, mask)),
+        )
 
 
 async def at_once(first: Callable[[], Awaitable[_T]], second: Callable[[], Awaitable[_T]]) -> tuple[_T, _T]:
@@ -299,8 +316,8 @@ async def at_once(first: Callable[[], Awaitable[_T]], second: Callable[[], Await
     return mine, found[0]
 
 
-def _same_when_decoded(ours: bytes, theirs: bytes) -> bytes | None:
-    """Digest of the value that both payloads hold; None if they are not known to hold the same."""
+def _held_by_both(ours: bytes, theirs: bytes) -> Value | None:
+    """The value that both payloads hold; None if they are not known to hold the same."""
     if max(len(ours), len(theirs)) > _DECODED_BYTES:
         return None
     try:
@@ -308,17 +325,7 @@ def _same_when_decoded(ours: bytes, theirs: bytes) -> bytes | None:
         right = decode(theirs[:-FOOTER_BYTES], version_of(theirs))
     except FormatError:
         return None
-    return value_digest(left) if compare(left, right)[0] is Verdict.MATCH else None
-
-
-def _equal_ones(names: list[bytes], left: Reading, right: Reading, mask: list[bool]) -> Equal:
-    bodies = [payload[:-FOOTER_BYTES] for payload in compress(left.payloads, mask) if payload is not None]
-    return Equal(
-        list(compress(names, mask)),
-        list(map(body_hash, bodies)),
-        list(compress(left.deadlines, mask)),
-        list(compress(right.deadlines, mask)),
-    )
+    return left if compare(left, right)[0] is Verdict.MATCH else None
 
 
 def _footers_differ(ours: list[bytes | None], theirs: list[bytes | None]) -> bool:

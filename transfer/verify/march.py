@@ -28,6 +28,7 @@ from transfer.model.report import DbTable, VerifyResult
 from transfer.model.selection import Mapping, Selection, is_temporary
 from transfer.verify.deadlines import Deadlines
 from transfer.verify.digest import DbTally, name_hash
+from transfer.verify.hashes import HASHES
 from transfer.verify.look import Looker
 from transfer.verify.rounds import Rounds
 from transfer.verify.sides import Changes, Keyspace, MarchOptions, NewRecords, Promise
@@ -69,7 +70,7 @@ class March:
         self._on_finding, self._on_progress = on_finding, on_progress
         deadlines = Deadlines(mapping.ttl, options.ttl_tolerance_ms, left.now_ms, right.now_ms)
         self._deadlines = deadlines
-        self._looker = Looker(left, right, selection, mapping, deadlines)
+        self._looker = Looker(left, right, selection, mapping, deadlines, HASHES[options.digest])
         self.result = VerifyResult(mode=options.mode)
         self.tables: list[DbTable] = []
         self.leftovers = 0

@@ -144,7 +144,7 @@ class MarchOptions(msgspec.Struct, frozen=True):
 
     `comparers`: pages compared at once. `pauses_s`: before each round in which differing keys are read
     again. `both_ways` False leaves the keys of the target alone that no key of the source leads to
-    (a copy of named keys). `mode` is for the result: full | sample.
+    (a copy of named keys). `mode` is for the result: full | sample. `digest`: pair | canonical, as in hashes.py.
     """
 
     ttl_tolerance_ms: int = 500
@@ -152,3 +152,4 @@ class MarchOptions(msgspec.Struct, frozen=True):
     pauses_s: tuple[float, ...] = (0.05, 0.15, 0.3)
     both_ways: bool = True
     mode: str = "full"
+    digest: str = "pair"

@@ -20,6 +20,7 @@ from anyio.streams.tls import TLSStream
 
 from transfer.model.endpoint import Address
 from transfer.model.errors import (
+    RESUME,
     AuthError,
     FileMissingError,
     ForeignProtocolError,
@@ -31,6 +32,7 @@ from transfer.model.errors import (
     TransferError,
     UnreachableError,
 )
+from transfer.wire.direct import DirectStream
 from transfer.wire.link import ErrorReply, Link
 from transfer.wire.replies import ReplyClass, classify
 
@@ -61,9 +63,17 @@ class Dialer:
         self._named: WeakValueDictionary[str, Link] = WeakValueDictionary()
 
     async def dial(
-        self, *, db: int | None = None, resp3: bool = False, cap_bytes: int = 64 << 20, writes: bool = False
+        self,
+        *,
+        db: int | None = None,
+        resp3: bool = False,
+        cap_bytes: int = 64 << 20,
+        writes: bool = False,
+        direct: bool = False,
     ) -> Link:
         """Connect, authenticate and select *db* (default: the address's own, else 0); *writes* is told by the name.
+
+        *direct*: the socket is to be drained at line rate (`wire/direct.py`).
 
         Raises:
             UnreachableError: nobody answers, in time or at all; also where a connection ends at the first command, as
@@ -80,7 +90,7 @@ class Dialer:
         link: Link | None = None
         try:
             with anyio.fail_after(self.connect_timeout):
-                stream = await self._connect()
+                stream = await self._connect(direct)
                 if self.address.tls:
                     stage = "answer to the TLS handshake"
                     stream = await self._secure(stream)
@@ -100,18 +110,18 @@ class Dialer:
         """Names of the links that are open, and of those that are being dialled."""
         return {name for name, link in self._named.items() if name and not link.closed}
 
-    async def _connect(self) -> ByteStream:
+    async def _connect(self, direct: bool) -> ByteStream:
         address = self.address
         try:
             if address.path:
-                return await anyio.connect_unix(address.path)
+                return DirectStream(await anyio.connect_unix(address.path))
             stream = await anyio.connect_tcp(address.host, address.port)
         except (OSError, UnicodeError) as error:  # UnicodeError: no host name can read like this
             if getattr(_innermost(error), "errno", None) in (errno.EMFILE, errno.ENFILE):
                 raise _too_few_files(str(address)) from None
             raise UnreachableError(f"cannot connect: {_reason(error)}", where=str(address)) from None
         _keep_alive(stream)
-        return stream
+        return DirectStream(stream) if direct else stream
 
     async def _secure(self, stream: ByteStream) -> ByteStream:
         where = str(self.address)
@@ -262,7 +272,7 @@ def _too_few_files(where: str) -> LimitError:
     """No waiting mends that: it is this process, not the server, that can open no more."""
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     text = f"no connection can be opened: this process may have {most} files and connections open at once"
-    return LimitError(text, where=where, hint="ulimit -n 1024, then transfer resume ID", most=most)
+    return LimitError(text, where=where, hint=f"ulimit -n 1024, then {RESUME}", most=most)
 
 
 def _innermost(error: BaseException) -> BaseException:

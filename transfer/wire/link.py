@@ -21,7 +21,7 @@ from typing import Any
 
 import anyio
 import hiredis
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketAttribute
 
 from transfer.model.errors import ForeignProtocolError, LinkError, OversizedReplyError, TransferError
 
@@ -315,6 +315,12 @@ class Link:
     async def command(self, *words: bytes | str | int) -> Reply:
         """One command, one reply."""
         return (await self.ask(hiredis.pack_command(words), 1))[0]  # type: ignore[arg-type]  # its stub says one word
+
+    @property
+    def local_address(self) -> str:
+        """The address of ours that the peer sees if nothing stands between; "" on a unix socket."""
+        found = self._stream.extra(SocketAttribute.local_address, "")  # noqa: S610 - not Django's
+        return str(found[0]) if isinstance(found, tuple) else ""
 
     async def close(self) -> None:
         """Close the connection at once, dropping what was not sent yet; safe to call twice."""

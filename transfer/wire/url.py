@@ -1,7 +1,8 @@
-"""Places that are servers: a URL in, an Address out.
+"""Places: a URL or a file name in, an Address out.
 
     redis|rediss|valkey|valkeys://[user[:password]@]host[:6379][/db][?cacert=&cert=&key=]
     unix://[user[:password]@]/path.sock[?db=0]
+    name.rdb
 
 Rule 1: what is not understood is refused, with the nearest match; nothing is ignored.
 Rule 2: no message repeats a password, nor a part of a URL that may be one.
@@ -19,14 +20,15 @@ from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
 
-from transfer.model.endpoint import Address, Secret
+from transfer.model.endpoint import RDB_SCHEME, Address, Secret
 from transfer.model.errors import FileMissingError, PlaceError, UsageError
 
 _TCP = {"redis": False, "rediss": True, "valkey": False, "valkeys": True}
 """Scheme -> TLS."""
 
 _LATER = ("redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel", "s3", "gs", "az")
-_LATER_ENDINGS = (".xfer", ".xfer.age", ".rdb", ".jsonl", ".csv", ".parquet", ".txt")
+_RDB_ENDING = ".rdb"
+_LATER_ENDINGS = (".xfer", ".xfer.age", ".jsonl", ".csv", ".parquet", ".txt")
 _TLS_OPTIONS = ("cacert", "cert", "key")
 _ROLES = {"source": "TRANSFER_SOURCE_PASSWORD", "target": "TRANSFER_TARGET_PASSWORD"}
 
@@ -40,12 +42,14 @@ _HOST = re.compile(r"[^\s\[\]:%,;\\\"'<>^`{|}/?#@]+")
 
 
 def parse_address(text: str) -> Address:
-    """The server that *text* names.
+    """The server or the file that *text* names.
 
     Raises:
         PlaceError: it names none, or a kind of place that is not served yet; the hint says what was meant, perhaps.
     """
     found = _SCHEME.match(text)
+    if not found and text.lower().endswith(_RDB_ENDING):
+        return _file(text)
     if not found:
         raise _no_url(text)
     scheme = found.group(1).lower()
@@ -69,11 +73,20 @@ def with_password(address: Address, role: str) -> Address:
     """
     name = _ROLES[role]
     plain, file = os.environ.get(name, ""), os.environ.get(f"{name}_FILE", "")
-    if address.password is not None or not (plain or file):
+    if address.is_file or address.password is not None or not (plain or file):
         return address
     if plain and file:
         raise UsageError(f"{name} and {name}_FILE are both set", hint=f"unset {name} or unset {name}_FILE")
     return msgspec.structs.replace(address, password=Secret(plain or _first_line(Path(file), f"{name}_FILE")))
+
+
+def _file(text: str) -> Address:
+    """An RDB file by its absolute path, since a job may be resumed from another folder."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PlaceError("the name of a file is not UTF-8", hint="a link to it with another name serves") from None
+    return Address(scheme=RDB_SCHEME, host="", port=0, path=str(Path(text).absolute()))
 
 
 def _first_line(path: Path, named_by: str) -> str:

@@ -74,7 +74,8 @@ _ALL = (
             "copy / replicaof diskless", "copy / redis-py pipelines", "copy / redis-py loop",
             "copy / redis-shake scan", "copy / redis-shake scan, by its ratio to migrate elsewhere", "copy / rdb-cli",
             "copy / gunyu", "engine CPU, copy / redis-py pipelines", "peak RSS of the copy, MiB",
-            "peak RSS of copy + verify, MiB", "verify / copy",
+            "peak RSS of copy + verify, MiB", "verify / copy", "copy by psync / replicaof disk",
+            "copy by psync / replicaof diskless", "copy by psync / copy", "peak RSS of the copy by psync, MiB",
         ),
     ),
     Question(

@@ -68,6 +68,7 @@ def _ways(pair: Pair, asked: Asked, folder: Path, skipped: dict[str, str]) -> li
     return [
         Way("copy", partial(ours.copy, here, there), ours=True),
         Way("copy + verify", partial(ours.copy, here, there, verify="full"), ours=True),
+        Way("copy by psync", partial(ours.copy_psync, pair.source, there), ours=True),
         Way("migrate", partial(peers.script, "migrate", here, there)),
         Way("replicaof disk", partial(peers.replicaof, pair.source, pair.target, "disabled")),
         Way("replicaof diskless", partial(peers.replicaof, pair.source, pair.target, "swapdb")),
@@ -115,6 +116,9 @@ async def answer(taken: Taken, pair: Pair) -> Answer:
         "peak RSS of copy + verify, MiB": verified.get("rss_mib"),
         "verify / copy": verified["verify_s"] / verified["seconds"] if verified.get("seconds") else None,
     }
+    for peer in ("replicaof disk", "replicaof diskless", "copy"):
+        pairs[f"copy by psync / {peer}"] = ratio(median, "copy by psync", peer)
+    pairs["peak RSS of the copy by psync, MiB"] = median.get("copy by psync", {}).get("rss_mib")
     others = ("replicaof disk", "replicaof diskless", "redis-py pipelines", "redis-py loop", "redis-shake scan")
     pairs |= {f"copy / {name}": by(name) for name in (*others, "rdb-cli", "gunyu")}
     data = {"keys": pair.keys, "data_mib": round(pair.data_bytes / 2**20, 1)}

@@ -25,9 +25,6 @@ from transfer.cli.options import (
     What,
 )
 from transfer.cli.request import copy_request
-from transfer.model.plan import CopyRequest
-from transfer.model.ports import Observer
-from transfer.model.report import Report
 
 
 def copy(
@@ -56,7 +53,8 @@ def copy(
     """Move every key that passes the filters, with its deadline; then verify.
 
     A place is a URL: redis://[user[:password]@]host[:6379][/db], rediss:// valkey:// valkeys://, unix:///path?db=0.
-    Without /db all logical databases are meant.
+    Without /db all logical databases are meant. A file name.rdb is a place, too: on one side, as import and export
+    take it.
 
     Parameters
     ----------
@@ -65,6 +63,7 @@ def copy(
     target
         Where they go.
     """
+    from transfer.cli.commands.moving import mover
     from transfer.cli.conduct import conduct
 
     request = copy_request(
@@ -87,11 +86,4 @@ def copy(
         consent=consent,
         names=names,
     )
-    return conduct(_copy, request, talk, no_input=consent.no_input)
-
-
-async def _copy(request: CopyRequest, observer: Observer) -> Report:
-    from transfer.job.copy import run_copy
-    from transfer.plan.preflight import plan_copy
-
-    return await run_copy(request, observer, plan_copy)
+    return conduct(mover(request, "copy"), request, talk, no_input=consent.no_input)

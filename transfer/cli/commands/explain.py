@@ -159,6 +159,13 @@ MEANINGS: dict[str, Meaning] = {
         "Another server process answers at this address than before: a restart or a failover.",
         ("transfer doctor URL shows who answers", "transfer resume ID, once the right server answers"),
     ),
+    "E214": Meaning(
+        "The source refused a full sync (PSYNC), or it broke off; where that happens in a copy, it goes on by SCAN.",
+        (
+            "rights for it: ACL SETUSER NAME +psync +replconf +ping",
+            "many services that run servers for others never allow it: --route scan",
+        ),
+    ),
     "E500": Meaning(
         "This pair of servers cannot do it.", ("transfer doctor SRC DST says what will travel and what will not",)
     ),

@@ -44,7 +44,8 @@ async def run_inspect(
     for census in censuses:
         lines += ["", *_census_lines(census, *counts[census.db])]
     if biggest:
-        lines += ["", *_biggest_lines(biggest, censuses, hash_keys=hash_keys)]
+        of = "among the keys sampled" if any(census.sampled for census in censuses) else "of all keys"
+        lines += ["", *biggest_lines(biggest, f"biggest {of}", hash_keys=hash_keys)]
     return lines, _data(look, counts, censuses, biggest, hash_keys=hash_keys), 0
 
 
@@ -80,9 +81,7 @@ def _census_lines(census: Census, keys: int, deadlines: int) -> list[str]:
         number = scaled(count, census.seen, keys) if census.sampled else count
         mean = show_bytes(size / count) if size else "-"
         rows.append((printable(kind), f"{about}{number:,}", f"{count / census.seen:.1%}", whole, mean))
-    shares = [
-        f"{_span_text(name)} {census.spans[name] / census.seen:.1%}" for name in _SPAN_ORDER if census.spans[name]
-    ]
+    shares = [f"{span_text(name)} {census.spans[name] / census.seen:.1%}" for name in _SPAN_ORDER if census.spans[name]]
     return [
         f"database {census.db}, {how}",
         *table(("type", "keys", "share", "memory", "each"), rows, left=1),
@@ -90,15 +89,14 @@ def _census_lines(census: Census, keys: int, deadlines: int) -> list[str]:
     ]
 
 
-def _span_text(name: str) -> str:
+def span_text(name: str) -> str:
     return {"none": "no deadline", "more": "above 30d"}.get(name, f"below {name}")
 
 
-def _biggest_lines(biggest: list[BigKey], censuses: list[Census], *, hash_keys: bool) -> list[str]:
-    of = "among the keys sampled" if any(census.sampled for census in censuses) else "of all keys"
+def biggest_lines(biggest: list[BigKey], head: str, *, hash_keys: bool) -> list[str]:
     name = hashed_name if hash_keys else shown_name
     rows = [(name(big.key), printable(big.kind), str(big.db), show_bytes(big.size_bytes)) for big in biggest]
-    return [f"biggest {of}", *table(("key", "type", "db", "memory"), rows, left=2)]
+    return [head, *table(("key", "type", "db", "memory"), rows, left=2)]
 
 
 def _data(
@@ -117,7 +115,7 @@ def _data(
             {"db": db, "keys": keys, "with_deadline": deadlines, **_census_data(by_db.get(db), keys)}
             for db, (keys, deadlines) in counts.items()
         ],
-        "biggest": [_big_data(big, hash_keys=hash_keys) for big in biggest],
+        "biggest": [big_data(big, hash_keys=hash_keys) for big in biggest],
     }
 
 
@@ -138,7 +136,7 @@ def _estimates(count: int, size_bytes: int, seen: int, keys: int) -> dict[str, i
     return {"estimated_keys": scaled(count, seen, keys), "estimated_bytes": scaled(size_bytes, seen, keys)}
 
 
-def _big_data(big: BigKey, *, hash_keys: bool) -> dict[str, Any]:
+def big_data(big: BigKey, *, hash_keys: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"db": big.db, "type": big.kind, "bytes": big.size_bytes}
     if hash_keys:
         return entry | {"key_hash": hashed_name(big.key)}

@@ -117,8 +117,8 @@ def change_pace(
     changes = pace_changes(pace, max_source_latency, rate, bwlimit)
     with JobStore.open(store.state) as kept:
         found = kept.get(job)
-        if found.state != "running" or found.command != "copy":
-            what = f"a {found.command}" if found.command != "copy" else found.state
+        if found.state != "running" or found.command == "verify":
+            what = f"a {found.command}" if found.command == "verify" else found.state
             raise UsageError(f"job {found.job} is {what}: only a copy that runs has a pace", hint="transfer jobs list")
         obeyed = not changes or _obeyed(kept, found.job, kept.ask_pace(found.job, changes))
         present = _present_pace(kept, found)

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from transfer.cli.options import Store, Talk
 from transfer.cli.render.json import simple_result
 from transfer.cli.render.out import Out
+from transfer.cli.told import with_state
 from transfer.job.orders import ENDS_WITHIN_S, Word, give, runs, wait_end
 from transfer.job.rows import Job
 from transfer.job.store import JobStore
@@ -58,7 +59,7 @@ def _order(word: Word, job: str, state: str, talk: Talk) -> int:
     if talk.json:
         out.say(simple_result("jobs", _data(word, ended), code))
     else:
-        out.say(f"{ended.job}  {_told(word, ended)}")
+        out.say(f"{ended.job}  {with_state(_told(word, ended))}")
     return code
 
 

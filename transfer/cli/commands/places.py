@@ -22,12 +22,15 @@ def inspect(
     Parameters
     ----------
     url
-        One server.
+        One server, or a file name.rdb.
     """
     from transfer.cli.commands.inspect import run_inspect
+    from transfer.cli.commands.inspect_file import run_inspect_file
 
     connect_ms, timeout_ms = waits_ms(waits)
     address, hashed = place(url, "source"), names.hash_keys
+    if address.is_file:
+        return run_and_tell("inspect", talk, lambda: run_inspect_file(address.path, hash_keys=hashed))
     return run_and_tell(
         "inspect",
         talk,

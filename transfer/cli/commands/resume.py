@@ -9,8 +9,6 @@ from cyclopts import Parameter
 
 from transfer.cli.options import Consent, Store, Talk
 from transfer.model.plan import CopyRequest
-from transfer.model.ports import Observer
-from transfer.model.report import Report
 
 
 def resume(
@@ -31,6 +29,7 @@ def resume(
     job
         Its id, or a part of it that only one has; default: the last one that can be resumed.
     """
+    from transfer.cli.commands.moving import mover
     from transfer.cli.conduct import conduct
     from transfer.cli.request import allowed_hazards
     from transfer.job.claim import reopen, restored, resumable
@@ -43,12 +42,7 @@ def resume(
         reopen(kept, found.job)
     request = msgspec.structs.replace(asked, allow=asked.allow | more)
 
-    async def run(request: CopyRequest, observer: Observer) -> Report:
-        from transfer.job.copy import run_copy
-        from transfer.plan.preflight import plan_copy
-
-        return await run_copy(request, observer, plan_copy, found.job)
-
+    run = mover(request, found.command, found.job)
     return conduct(run, request, talk, no_input=consent.no_input)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from transfer.cli.options import PLACE, Allow, Extent, GiveUp, Keep, Names, Proof, Rename, Store, Talk, Waits, What
-from transfer.cli.request import copy_request
+from transfer.cli.request import copy_request, place
+from transfer.model.errors import PlaceError
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.report import Report
@@ -13,7 +14,7 @@ from transfer.model.report import Report
 
 def verify(
     a: Annotated[str, PLACE],
-    b: Annotated[str, PLACE],
+    b: Annotated[str | None, PLACE] = None,
     /,
     *,
     what: What = What(),  # noqa: B008 - frozen, as are all below
@@ -28,19 +29,23 @@ def verify(
     consent: Allow = Allow(),  # noqa: B008
     names: Names = Names(),  # noqa: B008
 ) -> int:
-    """Do these two places hold the same data? Nothing is written on either side.
+    """Do these two places hold the same data? Nothing is written on either side. One file alone: is it whole?
 
     Every key of A is compared with B (type, value, deadline), and every key of B is accounted for.
     Exit 0: the same. Exit 6: differences, one finding each. Exit 7: only keys that changed meanwhile.
+    Exit 12: a file is damaged, or holds a value that is none.
 
     Parameters
     ----------
     a
         One place, the side that is believed.
     b
-        The other place.
+        The other place. Without it A is a file, name.rdb: structure, checksum and every value are checked.
     """
     from transfer.cli.conduct import conduct
+
+    if b is None:
+        return _alone(a, talk, names)
 
     request = copy_request(
         a,
@@ -57,6 +62,18 @@ def verify(
         names=names,
     )
     return conduct(_verify, request, talk, no_input=True)
+
+
+def _alone(a: str, talk: Talk, names: Names) -> int:
+    from transfer.cli.commands.inspect_file import run_verify_file
+    from transfer.cli.outcome import run_and_tell
+
+    address, hashed = place(a, "source"), names.hash_keys
+    if not address.is_file:
+        raise PlaceError(
+            "verify takes two places, or one file", hint="transfer verify dump.rdb, or transfer verify A B"
+        )
+    return run_and_tell("verify", talk, lambda: run_verify_file(address.path, hash_keys=hashed))
 
 
 async def _verify(request: CopyRequest, observer: Observer) -> Report:

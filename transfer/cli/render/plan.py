@@ -53,6 +53,7 @@ def plan_json(plan: CopyPlan) -> dict[str, Any]:
             }
             for db in plan.dbs
         ],
+        "route": plan.route,
         "writing": plan.writing,
         "changes_known_by": plan.changes_known_by,
         "skew_ms": plan.skew_ms,
@@ -86,6 +87,7 @@ def side_json(side: Side) -> dict[str, Any]:
         "maxmemory_policy": side.maxmemory_policy,
         "clock_offset_ms": side.clock_offset_ms,
         "features": features_json(side.features),
+        **({"about": side.about} if side.about else {}),
     }
 
 
@@ -145,6 +147,8 @@ def _first_line(plan: CopyPlan) -> str:
 
 def _side_lines(name: str, side: Side) -> list[str]:
     takes = f", takes {ranges(side.features.restores)}" if name == "target" and side.features.restores else ""
+    if side.about:
+        return [f"{name}  {printable(side.place)}", f"{_INDENT}{printable(side.about)}"]
     payloads = f"DUMP version {side.features.dump_version or 'unknown'}{takes}"
     return [
         f"{name}  {printable(side.place)}",

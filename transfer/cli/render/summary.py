@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from transfer.cli.told import with_state
 from transfer.model.report import DbTable, Finding, KeyCounts, Reject, Report, VerifyResult
 from transfer.model.units import show_bytes, show_count, show_ms
 from transfer.report.names import hashed_name, printable, shown_name, without_quoted
@@ -69,6 +70,8 @@ def verdict_lines(report: Report, paint: Paint) -> list[str]:
     counted = [f"{name} {getattr(found, name):,}" for name in names if getattr(found, name)]
     if counted:
         lines.append("  " + ", ".join(counted))
+    if found.digest != "pair":
+        lines.append(f"  digests: {found.digest}, the same for equal data on any server, version and day")
     if found.changed:
         lines.append(f"  changed: written at the source since it was read (known by {found.changes_known_by})")
     if found.changes_known_by == "nothing" and found.differences():
@@ -97,7 +100,7 @@ def reject_lines(rejects: list[Reject], total: int, paint: Paint, hash_keys: boo
     for item in rejects:
         code = paint(f"{item.code:<7}", "red")
         lines.append(f"{code}  db{item.db}  {_name(item.key, hash_keys)}{_tail(item.cause, hash_keys)}")
-    return lines + _more(total - len(rejects), "rejected keys", f"transfer jobs show {job}")
+    return lines + _more(total - len(rejects), "rejected keys", with_state(f"transfer jobs show {job}"))
 
 
 def outcome(exit_code: int) -> str:

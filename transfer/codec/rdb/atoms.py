@@ -60,6 +60,9 @@ def read_string(data: bytes, at: int) -> tuple[bytes, int]:
     if at >= len(data):
         raise cut(data, at + 1)
     first = data[at]
+    if first < _SMALL and at + first < len(data):  # most strings; what is left over here comes to the same below
+        end = at + 1 + first
+        return bytes(data[at + 1 : end]), end
     if first < _INTEGER:
         size, start = read_length(data, at)
         return _bytes(data, start, size), start + size

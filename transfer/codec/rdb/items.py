@@ -51,7 +51,8 @@ class Keys(msgspec.Struct):
 
     `bodies` are type byte and value, to which only a footer lacks for RESTORE. `deadlines` are Unix times in ms, -1:
     none. `uses` are seconds since the last use (`use` is idletime) or how often (freq), -1 where unknown; no items at
-    all where the file tells none. `offset` is the file's offset after the last of them.
+    all where the file tells none. `offset` is the file's offset after the last of them. `starts`, if they were asked
+    for, are the offsets before each, from which a reader can go on.
     """
 
     db: int
@@ -61,6 +62,7 @@ class Keys(msgspec.Struct):
     uses: list[int]
     use: Literal["", "idletime", "freq"]
     offset: int
+    starts: list[int] = msgspec.field(default_factory=list)
 
 
 class LargeKey(msgspec.Struct, frozen=True):

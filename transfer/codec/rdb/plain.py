@@ -16,13 +16,14 @@ Source: redis/src/rdb.c and valkey/src/rdb.c `rdbLoadObject`, redis/src/rdb.c `r
 from __future__ import annotations
 
 import struct
+from math import isnan
 
 from transfer.codec.rdb.atoms import cut, read_length, read_string
 from transfer.model.errors import FormatError
 
 _SHORT, _MIDDLE = 0x40, 0x80
 _NAN, _INFINITE = 253, {254: float("inf"), 255: float("-inf")}
-_f64, _i64 = struct.Struct("<d"), struct.Struct("<q")
+_i64 = struct.Struct("<q")
 LATEST_MS = (1 << 48) - 1
 """No deadline of a field is later (redis/src/ebuckets.h `EB_EXPIRE_TIME_MAX`)."""
 _SCORE_LETTERS = b"0123456789+-.eEinf"
@@ -67,19 +68,31 @@ def binary_scores(data: bytes, at: int) -> tuple[list[bytes], list[float], int]:
 
     Raises:
         CutError: they are not all there.
-        FormatError: a member is no string.
+        FormatError: a member is no string, a score no number.
     """
+    begun = at
     count, at = read_length(data, at)
     members: list[bytes] = []
-    scores: list[float] = []
-    for _ in range(count):
-        member, at = read_string(data, at)
-        if at + _f64.size > len(data):
-            raise cut(data, at + _f64.size)
-        members.append(member)
-        scores.append(_f64.unpack_from(data, at)[0])
-        at += _f64.size
-    return members, scores, at
+    packed: list[bytes] = []
+    try:
+        for _ in range(count):
+            head = data[at]
+            if head < _SHORT:
+                start, at = at + 1, at + 1 + head
+                members.append(data[start:at])
+            else:
+                member, at = read_string(data, at)
+                members.append(member)
+            packed.append(data[at : at + 8])
+            at += 8
+    except IndexError:
+        raise cut(data, at + 1) from None
+    if at > len(data):
+        raise cut(data, at)
+    scores = struct.unpack(f"<{count}d", b"".join(packed))
+    if any(map(isnan, scores)):
+        raise FormatError(f"a score is no number, at offset {begun}", offset=begun)
+    return members, list(scores), at
 
 
 def text_scores(data: bytes, at: int) -> tuple[list[bytes], list[float], int]:

@@ -5,7 +5,8 @@
     everything else                         -> decode -> encode
 
 Rule 1: numbers up to 21 mean the same everywhere, later ones within one family.
-Rule 2: a stream of a server without counters (15) goes as it is; the server that loads it makes them.
+Rule 2: a listpack that the other family cannot walk (backward.py) is written anew.
+Rule 3: a stream of a server without counters (15) goes as it is; the server that loads it makes them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from transfer.codec.rdb.atoms import read_length
+from transfer.codec.rdb.backward import differs_by_family
 from transfer.codec.rdb.decode import FIRST_VALKEY_VERSION, decode
 from transfer.codec.rdb.encode import UnencodableError, encode
 from transfer.codec.rdb.skip import after_string
@@ -34,9 +36,14 @@ def transcode(body: bytes, from_version: int, types: Collection[int], to_version
     """
     kind = body[0]
     same_family = (from_version >= FIRST_VALKEY_VERSION) == (to_version >= FIRST_VALKEY_VERSION)
-    if kind in types and (kind <= LAST_SHARED_TYPE or same_family):
+    as_it_is = same_family or not differs_by_family(body)
+    if as_it_is and kind in types and (kind <= LAST_SHARED_TYPE or same_family):
         return body
-    if kind in STREAM_TYPES and (older := max((one for one in STREAM_TYPES if one in types and one < kind), default=0)):
+    if (
+        as_it_is
+        and kind in STREAM_TYPES
+        and (older := max((one for one in STREAM_TYPES if one in types and one < kind), default=0))
+    ):
         return bytes((older,)) + _older_stream(body, kind, older)
     try:
         value = decode(body, from_version)

@@ -48,18 +48,28 @@ def _library(row: list[Any]) -> Library:
     return Library(facts[b"library_name"], facts[b"library_code"])
 
 
+def library_of(code: bytes) -> Library:
+    """A library by its code alone, which begins with `#!engine name=NAME`."""
+    words = code.partition(b"\n")[0].split()
+    return Library(next((word[5:] for word in words if word.startswith(b"name=")), b""), code)
+
+
 async def copy_functions(source: Server, target: Server, on_conflict: str) -> FunctionCounts:
     """Bring every library of *source* to *target*; *on_conflict* is fail, skip or replace, "" is fail.
 
     Raises:
         GaveUpError: a server did not answer.
     """
-    counts = FunctionCounts()
     try:
         here = await source.asked(libraries_of)
     except FunctionsRefusedError:
-        return counts
-    counts.read = len(here)
+        return FunctionCounts()
+    return await place_libraries(here, target, on_conflict)
+
+
+async def place_libraries(here: list[Library], target: Server, on_conflict: str) -> FunctionCounts:
+    """Bring the libraries *here* to *target*, as `copy_functions`."""
+    counts = FunctionCounts(read=len(here))
     if not here:
         return counts
     try:

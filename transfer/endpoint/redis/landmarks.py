@@ -11,16 +11,18 @@ import random
 
 from transfer.codec import resp
 from transfer.endpoint.redis import probe
+from transfer.model.record import NO_DEADLINE
 from transfer.wire.link import Link
 
 _FIRST, _DRAWN = 50, 100
 _NAMES_PER_DB = 100
 _MOST_DBS = 32
+_PAGE_KEYS = 1000
 
 Names = set[tuple[int, bytes]]
 """(logical database, name)"""
-_Mark = tuple[tuple[int, bytes], tuple[int, bytes]]
-"""Where a key came from, and where it is now."""
+Mark = tuple[tuple[int, bytes], tuple[int, bytes], int]
+"""Where a key came from, where it is now, and until when it is there (Unix ms or NO_DEADLINE)."""
 
 
 class Landmarks:
@@ -33,14 +35,14 @@ class Landmarks:
     def __init__(self) -> None:
         self.source: Names = set()
         self.target: Names = set()
-        self._first: list[_Mark] = []
-        self._drawn: list[_Mark] = []
+        self._first: list[Mark] = []
+        self._drawn: list[Mark] = []
         self._seen = 0
         self._random = random.Random(0)
 
-    def note(self, there: tuple[int, bytes], here: tuple[int, bytes]) -> None:
+    def note(self, there: tuple[int, bytes], here: tuple[int, bytes], expire_at_ms: int) -> None:
         """A key of the source was acknowledged *here* at the target; give one of each batch, one that lasts."""
-        mark = (there, here)
+        mark = (there, here, expire_at_ms)
         self._seen += 1
         if len(self._first) < _FIRST:
             self._first.append(mark)
@@ -49,22 +51,22 @@ class Landmarks:
         elif (place := self._random.randrange(self._seen)) < _DRAWN:
             self._drawn[place] = mark
 
-    def marks(self) -> list[_Mark]:
+    def marks(self) -> list[Mark]:
         """What `note` kept, for a later process of the job to `recall`."""
         return [*self._first, *self._drawn]
 
-    def recall(self, marks: list[_Mark]) -> None:
+    def recall(self, marks: list[Mark]) -> None:
         """Take up what an earlier process kept."""
-        for there, here in marks:
-            self.note(there, here)
+        for mark in marks:
+            self.note(*mark)
 
     def at_source(self) -> Names:
         """Names that the source held."""
-        return self.source | {there for there, _ in (*self._first, *self._drawn)}
+        return self.source | {there for there, _, _ in (*self._first, *self._drawn)}
 
     def at_target(self) -> Names:
         """Names that the target held or acknowledged."""
-        return self.target | {here for _, here in (*self._first, *self._drawn)}
+        return self.target | {here for _, here, _ in (*self._first, *self._drawn)}
 
 
 async def some_names(link: Link) -> Names:
@@ -77,6 +79,13 @@ async def some_names(link: Link) -> Names:
             found |= {(db, name) for name in answer[1]}
     await link.command("SELECT", 0)
     return found
+
+
+async def lasting_page(link: Link, cursor: bytes) -> tuple[bytes, list[bytes]]:
+    """The next cursor of SCAN, and the names of its page whose keys never expire."""
+    cursor, names = await link.command("SCAN", cursor, "COUNT", _PAGE_KEYS)
+    lives = await link.ask(resp.each(b"PTTL", names), len(names)) if names else []
+    return cursor, [name for name, life in zip(names, lives, strict=True) if life == NO_DEADLINE]
 
 
 async def any_there(link: Link, names: Names) -> bool:

@@ -17,7 +17,7 @@ from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_ru
 from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.logical import BUSY, WRITTEN, LogicalItem, unwritable, write_values
 from transfer.endpoint.redis.server import Server
-from transfer.model.ports import HashLedger, Journal, ValuesOf
+from transfer.model.ports import HashLedger, Journal, Origin, ValuesOf
 from transfer.model.tally import Tally
 from transfer.model.value import HashValue, ReadValue, Value
 from transfer.wire.link import Link
@@ -38,7 +38,7 @@ class Rebuild:
 
     def __init__(
         self,
-        source: Server,
+        source: Origin,
         target: Server,
         approach: Approach,
         source_values: ValuesOf,
@@ -161,7 +161,7 @@ class Rebuild:
             self._tally.bytes_written += len(record.dump)
         if landings:
             mark = lasting(landings)
-            self._landmarks.note((mark.record.db, mark.record.key), (delivery.db, mark.name))
+            self._landmarks.note((mark.record.db, mark.record.key), (delivery.db, mark.name), mark.expire_at_ms)
 
     def _place(self, delivery: Delivery, landing: Landing, refusal: str) -> str:
         if failure := ends_run(refusal, self._target.where):

@@ -25,7 +25,7 @@ from transfer.endpoint.redis.sending import LARGE_BYTES, UNDECIDED, send_batch, 
 from transfer.endpoint.redis.server import Server
 from transfer.model.crash import crash, point
 from transfer.model.errors import LinkError
-from transfer.model.ports import HashLedger, Journal
+from transfer.model.ports import HashLedger, Journal, Origin
 from transfer.model.record import NO_DEADLINE, Batch
 from transfer.model.tally import Tally
 from transfer.wire.link import ErrorReply, Link, Reply
@@ -44,7 +44,7 @@ class RedisSink:
 
     def __init__(
         self,
-        source: Server,
+        source: Origin,
         target: Server,
         *,
         approach: Approach,
@@ -171,7 +171,8 @@ class RedisSink:
             self._journal.landed(number)
             self._count(len(batch.keys), sum(batch.sizes))
             lasts = batch.deadlines.index(NO_DEADLINE) if NO_DEADLINE in batch.deadlines else 0
-            self._landmarks.note((batch.db, batch.keys[lasts]), (delivery.db, batch.keys[lasts]))
+            key, deadline = batch.keys[lasts], batch.deadlines[lasts]
+            self._landmarks.note((batch.db, key), (delivery.db, key), deadline)
             return ""
         delivery.unfold()
         return self._sort(delivery, answers)
@@ -203,7 +204,7 @@ class RedisSink:
         self._written.note(delivery.db, names, dumps, deadlines)
         self._count(len(names), sum(map(len, dumps)), over)
         mark = lasting(landings)
-        self._landmarks.note((mark.record.db, mark.record.key), (delivery.db, mark.name))
+        self._landmarks.note((mark.record.db, mark.record.key), (delivery.db, mark.name), mark.expire_at_ms)
 
     def _count(self, keys: int, size_bytes: int, over: int = 0) -> None:
         """*keys* were written; *over* of them over what this run had written before."""

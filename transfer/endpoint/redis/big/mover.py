@@ -367,7 +367,7 @@ class BigKeys:
         self._written.note_hash(move.to_db, landing.name, value_hash)
         self._tally.settle("written")
         self._tally.bytes_written += size_bytes
-        self._landmarks.note((move.db, move.key), (move.to_db, landing.name))
+        self._landmarks.note((move.db, move.key), (move.to_db, landing.name), landing.expire_at_ms)
 
     def _reject(self, move: Move, code: str, cause: str) -> None:
         self._tally.reject(move.db, move.key, code, cause)

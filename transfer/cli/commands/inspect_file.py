@@ -1,0 +1,157 @@
+"""What is in a file: `inspect FILE`, and whether it is whole: `verify FILE`.
+
+file, read to its end -> lines for people, data for programs
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transfer.cli.commands.inspect import big_data, biggest_lines, span_text
+from transfer.cli.render.plan import counted, table
+from transfer.endpoint.rdb.census import PASSED, FileCensus, take_file_census
+from transfer.endpoint.rdb.file import RdbFile
+from transfer.endpoint.rdb.soundness import Soundness, Unsound, check_values
+from transfer.endpoint.redis.census import SPANS, BigKey
+from transfer.model.errors import FormatError
+from transfer.model.units import show_bytes, show_ms
+from transfer.plan.files import checksum_text, file_side, file_warnings
+from transfer.report.names import hashed_name, printable, shown_name
+
+_SPAN_ORDER = (PASSED, *(name for name, _ in SPANS), "more", "none")
+_AUX_SHOWN_BYTES = 64
+
+
+async def run_inspect_file(path: str, *, hash_keys: bool = False) -> tuple[list[str], dict[str, Any], int]:
+    """Lines, data and exit code.
+
+    Raises:
+        FormatError: the file is damaged.
+    """
+    file, censuses = await take_file_census(Path(path))
+    biggest = sorted((big for census in censuses for big in census.big_keys(file.vendor)), reverse=True)[:10]
+    lines = _head(file)
+    for census in censuses:
+        lines += ["", *_census_lines(census, file)]
+    if biggest:
+        lines += ["", *biggest_lines(biggest, "biggest of all keys, by payload", hash_keys=hash_keys)]
+    return lines, _data(file, censuses, biggest, hash_keys=hash_keys), 0
+
+
+async def run_verify_file(path: str, *, hash_keys: bool = False) -> tuple[list[str], dict[str, Any], int]:
+    """Lines, data and exit code: structure, checksum and every value.
+
+    Raises:
+        FormatError: the file is damaged, or a value in it does not hold: the first is named, with its offset.
+    """
+    file, found = await check_values(Path(path))
+    if found.unsound:
+        raise _unsound(file, found, hash_keys=hash_keys)
+    lines = [
+        f"WHOLE  {printable(file.where)}: {counted(file.keys)}, every value decoded, in {show_ms(file.seconds * 1000)}",
+        f"  {file_side(file).about}",
+    ]
+    if found.opaque:
+        lines.append(f"  {found.opaque:,} values are a module's, or of a newer type: their structure alone was checked")
+    lines += [f"warning: {text}" for text in file_warnings(file)]
+    return lines, {**_file_data(file), "decoded": found.decoded, "opaque": found.opaque, "unsound": 0}, 0
+
+
+def _unsound(file: RdbFile, found: Soundness, *, hash_keys: bool) -> FormatError:
+    first = found.first[0]
+    others = [f"also {_named(it, hash_keys=hash_keys)}" for it in found.first[1:10]]
+    more = found.unsound - 1 - len(others)
+    lines = [_named(first, hash_keys=hash_keys), *others, *([f"and {more:,} others"] if more > 0 else [])]
+    text = f"{found.unsound:,} of {counted(file.keys)} hold no value: " + "\n".join(lines)
+    return FormatError(
+        text,
+        where=file.where,
+        hint="an import leaves those keys out and lists them",
+        offset=first.offset,
+        db=first.db,
+        unsound=found.unsound,
+    )
+
+
+def _named(one: Unsound, *, hash_keys: bool) -> str:
+    name = (hashed_name if hash_keys else shown_name)(one.key)
+    return f"db {one.db} key {name} at offset {one.offset:,}: {one.cause}"
+
+
+def _head(file: RdbFile) -> list[str]:
+    lines = [f"{printable(file.where)}: {len(file.counts())} logical databases, {counted(file.keys)}"]
+    lines.append(f"  {file_side(file).about}")
+    if file.used_memory_bytes:
+        lines.append(f"  the server used {show_bytes(file.used_memory_bytes)} of memory")
+    if file.walk.functions:
+        count = len(file.walk.functions)
+        lines.append(f"  {count} function librar{'y' if count == 1 else 'ies'}")
+    lines += [f"warning: {text}" for text in file_warnings(file)]
+    rows = [
+        (str(db), f"{keys:,}", f"{deadlines:,}", f"{deadlines / keys:.1%}")
+        for db, (keys, deadlines) in file.counts().items()
+    ]
+    return [*lines, "", *table(("db", "keys", "with deadline", "share"), rows)] if rows else [*lines, "  no keys"]
+
+
+def _census_lines(census: FileCensus, file: RdbFile) -> list[str]:
+    kinds, sizes = census.by_type(file.vendor)
+    total = sum(kinds.values())
+    rows = [
+        (
+            printable(kind),
+            f"{count:,}",
+            f"{count / total:.1%}",
+            show_bytes(sizes[kind]),
+            show_bytes(sizes[kind] / count),
+        )
+        for kind, count in kinds.most_common()
+    ]
+    shares = [f"{_span(name)} {census.spans[name] / total:.1%}" for name in _SPAN_ORDER if census.spans[name]]
+    return [
+        f"database {census.db}, all {counted(total)}",
+        *table(("type", "keys", "share", "payload", "each"), rows, left=1),
+        f"  time to live: {', '.join(shares)}",
+    ]
+
+
+def _span(name: str) -> str:
+    return "deadline passed" if name == PASSED else span_text(name)
+
+
+def _file_data(file: RdbFile) -> dict[str, Any]:
+    walk = file.walk
+    return {
+        "place": file.where,
+        "rdb_version": walk.version,
+        "vendor": file.vendor,
+        "server": file.server,
+        "saved_ms": file.saved_ms,
+        "size_bytes": file.size_bytes,
+        "used_memory_bytes": file.used_memory_bytes,
+        "checksum": walk.checksum,
+        "checksum_said": checksum_text(file),
+        "trailing_bytes": walk.trailing_bytes,
+        "skipped": file.skipped,
+        "functions": len(walk.functions),
+        "aux": {_text(name): _text(value[:_AUX_SHOWN_BYTES]) for name, value in walk.aux.items()},
+        "keys": file.keys,
+        "seconds": round(file.seconds, 3),
+        "warnings": file_warnings(file),
+    }
+
+
+def _data(file: RdbFile, censuses: list[FileCensus], biggest: list[BigKey], *, hash_keys: bool) -> dict[str, Any]:
+    dbs = []
+    for census in censuses:
+        kinds, sizes = census.by_type(file.vendor)
+        keys, deadlines = file.counts().get(census.db, (0, 0))
+        types = {kind: {"keys": count, "bytes": sizes[kind]} for kind, count in kinds.most_common()}
+        spans = {name: census.spans[name] for name in _SPAN_ORDER if census.spans[name]}
+        dbs.append({"db": census.db, "keys": keys, "with_deadline": deadlines, "types": types, "time_to_live": spans})
+    return {**_file_data(file), "dbs": dbs, "biggest": [big_data(big, hash_keys=hash_keys) for big in biggest]}
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")

@@ -1,0 +1,53 @@
+"""Which job moves keys between two places: `copy`, `import`, `export` and `resume` all come by here.
+
+server -> server: copy        file -> server: import        server -> file: export
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from transfer.cli.conduct import Run
+from transfer.model.errors import PlaceError
+from transfer.model.plan import CopyRequest
+from transfer.model.ports import Observer
+from transfer.model.report import Report
+
+
+def mover(request: CopyRequest, command: str, job: str = "") -> Run:
+    """What carries *request* out, as *command*, going on with *job* if there is one.
+
+    Raises:
+        PlaceError: no command moves keys between such places.
+    """
+    files = request.source.is_file, request.target.is_file
+    if files == (True, True):
+        raise PlaceError("a file cannot be copied into a file", hint="name a server on one side: redis://host:6379")
+    if command == "import" and not files[0]:
+        raise PlaceError("import takes a file first", hint="transfer import dump.rdb redis://host:6379")
+    if command == "export" and not files[1]:
+        raise PlaceError("export takes a file last", hint="transfer export redis://host:6379 out.rdb")
+    if files[0]:
+        return partial(_import, job=job)
+    return _export if files[1] else partial(_copy, job=job)
+
+
+async def _copy(request: CopyRequest, observer: Observer, *, job: str) -> Report:
+    from transfer.job.copy import run_copy
+    from transfer.plan.preflight import plan_copy
+
+    return await run_copy(request, observer, plan_copy, job)
+
+
+async def _import(request: CopyRequest, observer: Observer, *, job: str) -> Report:
+    from transfer.job.importing import run_import
+    from transfer.plan.files import plan_import
+
+    return await run_import(request, observer, plan_import, job)
+
+
+async def _export(request: CopyRequest, observer: Observer) -> Report:
+    from transfer.job.exporting import run_export
+    from transfer.plan.files import plan_export
+
+    return await run_export(request, observer, plan_export)

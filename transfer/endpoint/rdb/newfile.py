@@ -1,0 +1,85 @@
+"""A file that is there when it is whole, and not before.
+
+.NAME.JOB.part (0600, locked) -> written -> fsync -> rename to NAME -> fsync of the folder
+                             `-> any failure: removed;  a kill: what is left is no NAME.rdb, and the next export
+                                 of the same name removes it, since nobody holds its lock
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from transfer.model.errors import FileMissingError, LimitError
+
+
+class NewFile:
+    """Bytes on their way to *path*. Raises, everywhere: LimitError: the disk is full; FileMissingError: other failures.
+
+    Attributes:
+        part: where they are until `keep`.
+    """
+
+    def __init__(self, path: Path, job: str) -> None:
+        self.path = Path(os.path.realpath(path))
+        self.part = self.path.with_name(f".{self.path.name}.{job}.part")
+        with file_failures(self.path):
+            self._remove_left_behind()
+            self._file = os.fdopen(os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", 1 << 20)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.size_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        with file_failures(self.path):
+            self._file.write(data)
+        self.size_bytes += len(data)
+
+    def sync(self) -> None:
+        """Bring everything to the disk."""
+        with file_failures(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def keep(self) -> None:
+        """Give it its name, in place of what had it."""
+        with file_failures(self.path):
+            os.replace(self.part, self.path)
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+            self._file.close()
+
+    def drop(self) -> None:
+        """Leave nothing of it; harmless after `keep`."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        self.part.unlink(missing_ok=True)
+
+    def _remove_left_behind(self) -> None:
+        for other in self.path.parent.glob(f".{glob_escaped(self.path.name)}.*.part"):
+            with contextlib.suppress(OSError), other.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                other.unlink(missing_ok=True)
+
+
+def glob_escaped(name: str) -> str:
+    return "".join(f"[{char}]" if char in "*?[" else char for char in name)
+
+
+@contextlib.contextmanager
+def file_failures(path: Path) -> Iterator[None]:
+    """Maps what the file system says of a file that is written."""
+    try:
+        yield
+    except OSError as error:
+        said = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            hint = "make room there and run the same command again"
+            raise LimitError(f"the file cannot grow: {said}", where=str(path), hint=hint) from None
+        raise FileMissingError(f"the file cannot be written: {said}", where=str(path)) from None

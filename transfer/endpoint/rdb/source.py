@@ -1,0 +1,185 @@
+"""An RDB file as a source: blocks of it, what passes of them, batches out.
+
+    Walk from the last acknowledged block -> names, types, deadlines selected -> payloads checked -> stamped -> emit
+
+Rule 1: a position is where a block begins and the database that holds there; a block is read again as a whole.
+Rule 2: a key whose payload does not hold is rejected by name, and no server is given it.
+Rule 3: what is on its way can be asked for its values, which are those of its own payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import compress
+
+import anyio
+import anyio.lowlevel
+
+from transfer.codec.dump import stamp
+from transfer.codec.rdb.decode import decode
+from transfer.endpoint.rdb.blocks import Block
+from transfer.endpoint.rdb.checking import DAMAGED_CODE, fault
+from transfer.endpoint.rdb.file import RdbFile, failures_of
+from transfer.model.errors import FormatError
+from transfer.model.ports import Budget, Spans
+from transfer.model.record import DONE, Batch, Span
+from transfer.model.selection import Selection
+from transfer.model.tally import Tally
+from transfer.model.value import ReadValue
+
+PARTITION = "file"
+_KEYS_AT_ONCE = 1000
+_BYTES_AT_ONCE = 1 << 20
+"""Payload bytes of a batch; a larger payload stands alone."""
+
+
+class RdbSource:
+    """Reads the selected keys of one file.
+
+    Args:
+        dbs: logical databases that are wanted.
+        checks: whether payloads are looked into before they are given away.
+        footer: RDB version that payloads are stamped with, 0 for the file's own.
+        most_keys: of a batch, 0: chosen.
+        left: takes out names that need not be copied again.
+        stop: when set, nothing further is read: what was read is still emitted.
+
+    `skipped` counts empty collections that were met among what is wanted.
+    """
+
+    def __init__(
+        self,
+        file: RdbFile,
+        selection: Selection,
+        dbs: frozenset[int],
+        *,
+        budget: Budget,
+        tally: Tally,
+        frontier: Spans,
+        stop: anyio.Event,
+        checks: bool = True,
+        footer: int = 0,
+        most_keys: int = 0,
+        left: Callable[[int, list[bytes]], list[bytes]] = lambda db, names: names,
+    ) -> None:
+        self._file, self._selection, self._dbs = file, selection, dbs
+        self._budget, self._tally, self._frontier, self._stop = budget, tally, frontier, stop
+        self._checks, self._left = checks, left
+        self._footer = footer or file.version
+        self._most_keys = most_keys or _KEYS_AT_ONCE
+        self._types = frozenset(selection.types)
+        self._underway: list[Batch] = []
+        self.at = 0
+
+    async def read(self, emit: Callable[[Batch], Awaitable[None]], after: Mapping[str, str]) -> None:
+        """As `Source.read`."""
+        cursor = after.get(PARTITION, "")
+        self._frontier.open(PARTITION, cursor)
+        if cursor == DONE:
+            return
+        start, _, db = cursor.partition(":")
+        with failures_of(self._file.path):
+            blocks = self._file.walk.blocks(int(start or 0), int(db or 0))
+            for block in blocks:
+                await self._give(block, emit)
+                await anyio.lowlevel.checkpoint()
+                if self._stop.is_set():
+                    return
+        self._frontier.read(self._frontier.begin(PARTITION, DONE), 0)
+
+    async def _give(self, block: Block, emit: Callable[[Batch], Awaitable[None]]) -> None:
+        span = self._frontier.begin(PARTITION, f"{block.end}:{block.db}")
+        rows = self._wanted(block) if block.db in self._dbs else []
+        self._frontier.read(span, len(rows))
+        self.at = block.end
+        while rows:
+            some = rows[: _fitting(block, rows, self._most_keys)]
+            del rows[: len(some)]
+            await self._send(block, some, span, emit)
+
+    def _wanted(self, block: Block) -> list[int]:
+        """Places of the keys that pass by name, type and time to live."""
+        keys, selection, file = block.keys, self._selection, self._file
+        names = self._left(block.db, selection.names(keys))
+        rows = list(range(len(keys)))
+        if len(names) < len(keys):
+            passing = set(names)
+            rows = [row for row in rows if keys[row] in passing]
+        if self._types:
+            rows = [row for row in rows if file.type_name(block.bodies[row][0]) in self._types]
+        if selection.min_ttl_ms:
+            now = file.now_ms()
+            rows = [row for row in rows if selection.lives_long_enough(block.deadlines[row], now)]
+        return rows
+
+    async def _send(self, block: Block, rows: list[int], span: Span, emit: Callable[[Batch], Awaitable[None]]) -> None:
+        sound = self._sound(block, rows) if self._checks else rows
+        if len(sound) < len(rows):
+            self._frontier.settle(span, len(rows) - len(sound))
+        if not sound:
+            return
+        batch = self._batch(block, sound, span)
+        self._tally.bytes_read += sum(batch.sizes)
+        await self._budget.acquire(batch.size_bytes)
+        self._underway.append(batch)
+        await emit(batch)
+
+    def _sound(self, block: Block, rows: list[int]) -> list[int]:
+        """Those whose payloads hold; the others are rejected by name."""
+        faults = [fault(block.bodies[row], self._file.version) for row in rows]
+        for row, found in zip(rows, faults, strict=True):
+            if found is not None:
+                cause = f"its payload in the file does not hold: {found}"
+                self._tally.reject(block.db, block.keys[row], DAMAGED_CODE, cause)
+        return list(compress(rows, [found is None for found in faults]))
+
+    def _batch(self, block: Block, rows: list[int], span: Span) -> Batch:
+        footer = self._footer
+        dumps = [stamp(block.bodies[row], footer) for row in rows]
+        sizes = list(map(len, dumps))
+        keys = [block.keys[row] for row in rows]
+        held = min(sum(sizes) + sum(map(len, keys)), self._total_bytes)
+        return Batch(span, block.db, keys, dumps, sizes, [block.deadlines[row] for row in rows], held)
+
+    @property
+    def _total_bytes(self) -> int:
+        return self._budget.total_bytes
+
+    def acknowledged(self, batch: Batch) -> None:
+        """*batch* has arrived."""
+        self._underway.remove(batch)
+        self._frontier.settle(batch.span, len(batch.keys))
+
+    async def values(self, db: int, keys: list[bytes], *, dumps: bool = False) -> list[ReadValue]:
+        """As `ValuesOf`, of keys that are on their way."""
+        wanted = set(keys)
+        found: dict[bytes, ReadValue] = {}
+        for batch in self._underway:
+            if batch.db == db:
+                rows = zip(batch.keys, batch.dumps, batch.deadlines, strict=True)
+                found |= {key: read_value(dump, self._file.version, at) for key, dump, at in rows if key in wanted}
+        return [found.get(key) or ReadValue(None) for key in keys]
+
+    def share_done(self) -> float:
+        return self.at / self._file.size_bytes if self._file.size_bytes else 0.0
+
+    async def close(self) -> None:
+        self._underway.clear()
+
+
+def read_value(dump: bytes, version: int, deadline_ms: int) -> ReadValue:
+    """What *dump* of a file of RDB *version* holds, whatever its footer says."""
+    try:
+        return ReadValue(decode(dump[:-10], version), deadline_ms, dump=dump)
+    except FormatError as error:
+        return ReadValue(None, deadline_ms, problem=error.message, dump=dump)
+
+
+def _fitting(block: Block, rows: list[int], most_keys: int) -> int:
+    """How many of *rows* go into one batch."""
+    held = 0
+    for count, row in enumerate(rows[:most_keys]):
+        held += len(block.bodies[row])
+        if held > _BYTES_AT_ONCE:
+            return max(1, count)
+    return min(len(rows), most_keys)

@@ -1,0 +1,288 @@
+"""A live server as a source by one full sync: everything it held at one instant, without a question per key.
+
+    PSYNC -> drain -> Spool -> RdbReader -> columns of keys -> selected -> stamped like DUMP payloads -> emit
+                                       `-> values too large for a batch: read from the live server (move_large)
+
+Rule 1: one task drains the socket at line rate, whatever the target does; the server's fork ends as soon as it can.
+Rule 2: payloads are the bytes that DUMP gives at the source: so ledgers and the check after the copy know them again.
+Rule 3: what breaks the sync is a FullSyncError, before or after the first batch: the caller copies by SCAN, and what
+        is there already is found equal.
+Rule 4: an RDB is of an instant after the request, or it is not taken: a server may share one that it began earlier.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from itertools import compress
+from typing import Any
+
+import anycrc
+import anyio
+import msgspec
+import structlog
+
+from transfer.codec.dump import type_name
+from transfer.codec.rdb.items import End, Item, Keys, LargeKey
+from transfer.codec.rdb.reader import RdbReader
+from transfer.endpoint.redis.fullsync.spool import Spool
+from transfer.endpoint.redis.info import number, read_info
+from transfer.endpoint.redis.server import Server
+from transfer.model.errors import FormatError, FullSyncError, GaveUpError, LinkError
+from transfer.model.ports import Budget, ReadListener
+from transfer.model.record import Batch, Position, Span
+from transfer.model.selection import Selection, is_temporary
+from transfer.model.tally import Tally
+from transfer.wire.replication import FullSync
+
+Emit = Callable[[Batch], Awaitable[None]]
+MoveLarge = Callable[[int, bytes], Coroutine[Any, Any, None]]
+
+_crc64 = anycrc.Model("CRC64-REDIS").calc
+_CRC = struct.Struct("<Q").pack
+_BATCH_BYTES = 1 << 20
+_FED_BYTES = 1 << 20
+"""Fed at once to the reader, which joins that to what it has left. Less would only make smaller batches."""
+_SMALL_BYTES, _GATHER_S = 256 << 10, 0.005
+"""A server that forks passes on 16 KiB at a time. To take each as it comes costs 100 us, a second for 150 MB
+(measured); what comes within 5 ms lies in the kernel's buffers meanwhile."""
+_STALE_PAUSE_S = 1.0
+_VALKEY_RDB_80 = "9.0.0"
+"""Without it Valkey 9 would write the older form, which has no deadlines of fields."""
+_TWO_BYTES, _LONG = 0x40, 0x80
+_NO_POSITION = Span(Position("psync", ""))
+"""Nothing of a stream can be read again: positions mean nothing."""
+
+
+class FullSyncOptions(msgspec.Struct, frozen=True):
+    """`dbs` are wanted; values above `limit_bytes` go by `move_large`; `use`: idletime | freq, if the RDB tells it.
+
+    `strings`: those that stand there as they are may come as themselves, in batches of their own: without a CRC here,
+    and MSETNX takes half of the target's time for a RESTORE (see `strings.py` beside the folder).
+    """
+
+    dbs: tuple[int, ...]
+    limit_bytes: int = 8 << 20
+    batch_keys: int = 4000
+    spill_dir: str = ""
+    window_bytes: int = 16 << 20
+    use: str = ""
+    strings: bool = False
+
+
+class FullSyncSource:
+    """Reads the selected keys of one server as they were at one instant. Keeps the promise of `model.ports.Source`.
+
+    Args:
+        on_read: told (names, monotonic time of the request): what was written before that is in what was read.
+        stop: when set, nothing further is emitted.
+        move_large: copies one key too large for a batch from the live server.
+
+    Attributes:
+        instant_ms: what moment everything is of, by the server's clock; 0 before it is known.
+        large: how many values were read from the live server, and are not of that moment.
+        spilled_bytes: how much of the stream waited in a file.
+        temporaries: keys under names of interrupted copies; they are left out.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        selection: Selection,
+        options: FullSyncOptions,
+        *,
+        budget: Budget,
+        tally: Tally,
+        stop: anyio.Event,
+        move_large: MoveLarge,
+        on_read: ReadListener = lambda names, moment: None,
+    ) -> None:
+        self._server = server
+        self._selection = selection
+        self._options = options
+        self._budget = budget
+        self._tally = tally
+        self._stop = stop
+        self._move_large = move_large
+        self._on_read = on_read
+        self._footer = server.features.dump_version.to_bytes(2, "little")
+        self._types: dict[int, bool] = {}
+        self._seen = 0
+        self.instant_ms = self.large = self.spilled_bytes = self.temporaries = 0
+
+    async def read(self, emit: Emit, after: Mapping[str, str]) -> None:
+        """As `Source.read`; *after* has no meaning here.
+
+        Raises:
+            FullSyncError: the server refuses, or the stream broke off or cannot be understood.
+            LimitError: the disk has no room for what the target is behind.
+        """
+        try:
+            sync = await self._begin()
+        except (LinkError, GaveUpError) as error:
+            raise FullSyncError(f"no full sync began: {error.message}", where=self._server.where) from error
+        self.instant_ms = self._server.now_ms()
+        spool = Spool(self._options.spill_dir, self._options.window_bytes)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._drain, sync, spool)
+                await self._cut(sync, spool, emit)
+                if self._stop.is_set():
+                    group.cancel_scope.cancel()
+        finally:
+            self.spilled_bytes = spool.spilled_bytes
+            spool.close()
+            await sync.close()
+
+    async def _begin(self) -> FullSync:
+        """A sync of an instant after now; one of a save that began earlier, for another replica, is waited out."""
+        server, identity = self._server, self._server.identity
+        newer = identity.vendor == "valkey" and identity.version >= (9, 0, 0)
+        deadline = anyio.current_time() + server.give_up_s
+        while True:
+            async with server.link(db=0) as link:
+                before = number(await read_info(link, "replication"), "master_repl_offset")
+            sync = await FullSync.begin(
+                server.dialer, version=_VALKEY_RDB_80 if newer else "", give_up_s=server.give_up_s
+            )
+            if sync.offset >= before:
+                return sync
+            await sync.close()
+            if anyio.current_time() > deadline:
+                raise FullSyncError("the server only shares a full sync that it began before", where=server.where)
+            await anyio.sleep(_STALE_PAUSE_S)
+
+    async def _drain(self, sync: FullSync, spool: Spool) -> None:
+        """Everything into *spool*, then hang up."""
+        try:
+            size = await sync.framed()
+            structlog.get_logger().info("full sync", offset=sync.offset, size=size, rdb_only=sync.rdb_only)
+            while data := await sync.receive():
+                await spool.put(data)
+                if len(data) < _SMALL_BYTES:
+                    await anyio.sleep(_GATHER_S)
+        except LinkError as error:
+            raise FullSyncError(
+                f"the full sync broke off after {spool.put_bytes:,} bytes: {error.message}", where=self._server.where
+            ) from error
+        spool.end()
+        await sync.close()
+
+    async def _cut(self, sync: FullSync, spool: Spool, emit: Emit) -> None:
+        reader = RdbReader(
+            large_bytes=self._options.limit_bytes, most_keys=self._options.batch_keys, most_bytes=_BATCH_BYTES,
+            cap_bytes=max(self._options.limit_bytes, 64 << 20),
+        )  # fmt: skip
+        async with anyio.create_task_group() as moves:
+            try:
+                least_bytes = min(_FED_BYTES, self._options.window_bytes // 2)
+                while data := await spool.take(least_bytes):
+                    for start in range(0, len(data), _FED_BYTES):
+                        reader.feed(data[start : start + _FED_BYTES])
+                        for item in reader.take():
+                            if self._stop.is_set():
+                                return
+                            await self._handle(item, sync, emit, moves)
+                reader.finish()
+            except FormatError as error:
+                raise FullSyncError(
+                    f"the full sync cannot be read: {error.message}", where=self._server.where
+                ) from error
+            if reader.trailing_bytes:
+                text = f"{reader.trailing_bytes:,} bytes came behind the end of the full sync"
+                raise FullSyncError(text, where=self._server.where)
+
+    async def _handle(self, item: Item, sync: FullSync, emit: Emit, moves: anyio.abc.TaskGroup) -> None:
+        if isinstance(item, Keys):
+            self._seen += len(item.keys)
+            for batch in self._batches(item):
+                self._on_read(batch.keys, sync.asked_at)
+                batch.size_bytes = min(batch.size_bytes, self._budget.total_bytes)
+                await self._budget.acquire(batch.size_bytes)
+                await emit(batch)
+        elif isinstance(item, LargeKey):
+            self._seen += 1
+            if item.db in self._options.dbs and self._selection.passes(item.key) and self._takes(item.kind):
+                self.large += 1
+                moves.start_soon(self._move_large, item.db, item.key)
+        elif isinstance(item, End):
+            structlog.get_logger().info("full sync read", size=item.offset, checksum=item.checksum)
+
+    def _batches(self, item: Keys) -> list[Batch]:
+        """What of *item* is wanted: strings as themselves, the rest as payloads."""
+        if item.db not in self._options.dbs:
+            return []
+        self._select(item)
+        if not item.keys:
+            return []
+        if not self._options.strings:
+            return [self._payloads(item)]
+        strings = _take_strings(item)
+        found = [self._sized(Batch(_NO_POSITION, item.db, *strings, strings=True))] if strings[0] else []
+        return [*found, self._payloads(item)] if item.keys else found
+
+    def _payloads(self, item: Keys) -> Batch:
+        """As DUMP would give them."""
+        footer, crc64, packed = self._footer, _crc64, _CRC
+        versioned = [body + footer for body in item.bodies]
+        dumps = [body + packed(crc64(body)) for body in versioned]
+        batch = Batch(_NO_POSITION, item.db, item.keys, dumps, list(map(len, dumps)), item.deadlines)
+        if self._options.use:
+            known = item.use == self._options.use
+            batch.uses = [max(0, use) for use in item.uses] if known else [0] * len(item.keys)
+        return self._sized(batch)
+
+    def _sized(self, batch: Batch) -> Batch:
+        read_bytes = sum(batch.sizes)
+        self._tally.bytes_read += read_bytes
+        batch.size_bytes = read_bytes + sum(map(len, batch.keys))
+        return batch
+
+    def _select(self, item: Keys) -> None:
+        """Leave in *item* what the selection lets pass."""
+        selection = self._selection
+        named = selection.names(item.keys)
+        if named is not item.keys:
+            self.temporaries += sum(map(is_temporary, item.keys))
+            names = set(named)
+            _keep(item, [key in names for key in item.keys])
+        if selection.types:
+            _keep(item, [self._takes(body[0]) for body in item.bodies])
+        if selection.min_ttl_ms:
+            now = self._server.now_ms()
+            _keep(item, [selection.lives_long_enough(deadline, now) for deadline in item.deadlines])
+
+    def _takes(self, kind: int) -> bool:
+        """Whether values of this type byte are selected."""
+        if kind not in self._types:
+            name = type_name(bytes((kind,)), self._server.identity.vendor)
+            self._types[kind] = not self._selection.types or name in self._selection.types
+        return self._types[kind]
+
+    def acknowledged(self, batch: Batch) -> None:
+        """A stream has no positions."""
+
+    def share_done(self, keys: Mapping[int, int]) -> float:
+        """How much is read, 0 to 1, where *keys* says how many keys each database has."""
+        return min(1.0, self._seen / (sum(keys.values()) or 1))
+
+    async def close(self) -> None:
+        """Nothing is open outside of `read`."""
+
+
+def _keep(item: Keys, mask: list[bool]) -> None:
+    item.keys, item.bodies = list(compress(item.keys, mask)), list(compress(item.bodies, mask))
+    item.deadlines, item.uses = list(compress(item.deadlines, mask)), list(compress(item.uses, mask))
+
+
+def _take_strings(item: Keys) -> tuple[list[bytes], list[bytes], list[int], list[int]]:
+    """Take out of *item* the strings that are neither packed nor numbers: names, themselves, sizes, deadlines.
+
+    Body: 0x00, length in 1 byte (below 64) or 2 (below 16,384), the string.
+    """
+    starts = [0 if body[0] or (head := body[1]) >= _LONG else 3 if head >= _TWO_BYTES else 2 for body in item.bodies]
+    keys, deadlines = list(compress(item.keys, starts)), list(compress(item.deadlines, starts))
+    values = [body[start:] for body, start in zip(item.bodies, starts, strict=True) if start]
+    if keys:
+        _keep(item, [not start for start in starts])
+    return keys, values, list(map(len, values)), deadlines

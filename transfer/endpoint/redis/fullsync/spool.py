@@ -1,0 +1,130 @@
+"""First in, first out, for a stream that must not be held up: a window of memory, then a file.
+
+    put -> window -----------------------> take
+             `-> full: file, appended -> read back, piece by piece, before what came later
+
+Rule 1: `put` never waits for whoever takes: the server that sends would keep its fork, and its buffers, so long.
+Rule 2: once something lies in the file all that comes goes there, until it was read to its end; then it is emptied.
+Rule 3: the file has mode 0600 and no name: it is gone with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections import deque
+
+import anyio
+import anyio.to_thread
+
+from transfer.model.errors import LimitError
+
+_PIECE_BYTES = 1 << 20
+HEADROOM_BYTES = 64 << 20
+"""Room that stays free on the disk."""
+
+
+class Spool:
+    """Bytes between one task that puts and one that takes.
+
+    Attributes:
+        spilled_bytes: how many went through the file.
+        put_bytes: how many came in all.
+    """
+
+    def __init__(self, spill_dir: str = "", window_bytes: int = 16 << 20) -> None:
+        self._folder = spill_dir or tempfile.gettempdir()
+        self._window_bytes = window_bytes
+        self._window: deque[bytes] = deque()
+        self._held_bytes = 0
+        self._file = -1
+        self._written = self._read = 0
+        self._ended = False
+        self._changed = anyio.Event()
+        self.spilled_bytes = self.put_bytes = 0
+
+    async def put(self, data: bytes) -> None:
+        """Add *data*.
+
+        Raises:
+            LimitError: the disk has no room for it.
+        """
+        self.put_bytes += len(data)
+        if self._written == self._read and self._held_bytes < self._window_bytes:
+            self._window.append(data)
+            self._held_bytes += len(data)
+        else:
+            await anyio.to_thread.run_sync(self._spill, data)
+            self._written += len(data)
+            self.spilled_bytes += len(data)
+        self._wake()
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._ended = True
+        self._wake()
+
+    async def take(self, least_bytes: int = 1) -> bytes:
+        """What came first and was not taken yet, as soon as it is so much, or the end; b"" after the end."""
+        while not self._ended and self._held_bytes + self._written - self._read < least_bytes:
+            await self._changed.wait()
+        taken: list[bytes] = []
+        while self._window and least_bytes > 0:
+            taken.append(data := self._window.popleft())
+            self._held_bytes -= len(data)
+            least_bytes -= len(data)
+        if not taken and self._read < self._written:
+            return await self._read_back()
+        return b"".join(taken)
+
+    async def _read_back(self) -> bytes:
+        size = min(_PIECE_BYTES, self._written - self._read)
+        data = await anyio.to_thread.run_sync(os.pread, self._file, size, self._read)
+        self._read += len(data)
+        return data
+
+    def _spill(self, data: bytes) -> None:
+        """In a thread: a disk may be slow, and the socket is not to wait for it longer than it must."""
+        try:
+            if self._file < 0:
+                self._file = _unnamed_file(self._folder)
+            view, at = memoryview(data), self._written
+            while view:
+                done = os.pwrite(self._file, view, at)
+                view, at = view[done:], at + done
+        except OSError as error:
+            raise _no_room(self._folder, error) from None
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def close(self) -> None:
+        """Let go of memory and file."""
+        self._window.clear()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def free_bytes(spill_dir: str) -> int:
+    """Room for a spool in *spill_dir* (default: the system's folder for such files); 0 where there is none."""
+    try:
+        return max(0, shutil.disk_usage(spill_dir or tempfile.gettempdir()).free - HEADROOM_BYTES)
+    except OSError:
+        return 0
+
+
+def _unnamed_file(folder: str) -> int:
+    number, path = tempfile.mkstemp(prefix="transfer-sync-", dir=folder)  # mode 0600
+    os.unlink(path)
+    return number
+
+
+def _no_room(folder: str, error: OSError) -> LimitError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "--spill-dir DIR names another folder; --route scan needs none"
+        return LimitError("there is no room left for the full sync that comes in", where=folder, hint=hint)
+    return LimitError(f"the full sync that comes in cannot be kept: {error.strerror}", where=folder)

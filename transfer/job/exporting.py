@@ -1,0 +1,240 @@
+"""Carry out an export: a live server read as a copy reads it, into a new file that gets its name at the end.
+
+    open the source -> planner -> consent -> RedisSource -> Flow -> RdbSink -> file looked through -> named -> verify
+
+Rule 1: until all keys are in it and it was read back, the file has a temporary name; a failure removes it.
+Rule 2: what is large is held whole, so --max-memory bounds what a single value may take.
+Rule 3: there is no resume: a file that was begun by a process that is gone is begun anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import anyio
+import msgspec
+import structlog
+
+from transfer.endpoint.rdb.file import RdbFile
+from transfer.endpoint.rdb.sink import Head, RdbSink
+from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.folding import Folding
+from transfer.endpoint.redis.functions import FunctionsRefusedError, libraries_of
+from transfer.endpoint.redis.landing import Approach
+from transfer.endpoint.redis.server import Server
+from transfer.endpoint.redis.source import RedisSource, SourceOptions
+from transfer.job.copy import CopyRun, Planner, counted, open_one, reject_limit
+from transfer.job.engine import Engine
+from transfer.job.importing import look_through
+from transfer.job.orders import orders_of
+from transfer.job.pacing import Pacing
+from transfer.job.proof import Promised, march
+from transfer.job.record import record_run
+from transfer.job.sources import PAGE_KEYS, links_to
+from transfer.job.steer import Steering
+from transfer.job.store import JobStore
+from transfer.job.trail import Trail
+from transfer.model.endpoint import Identity
+from transfer.model.plan import CopyPlan, CopyRequest
+from transfer.model.ports import Observer
+from transfer.model.report import Report
+from transfer.pipeline.buckets import BucketStore
+from transfer.pipeline.budget import ByteBudget
+from transfer.pipeline.flow import Flow, ungrouped
+from transfer.pipeline.frontier import Frontier
+from transfer.verify.changes import ChangesSinceCopy
+
+ExportPlanner = Callable[[CopyRequest, Server], Awaitable[CopyPlan]]
+_HELD_TIMES = 3
+"""A value stands in the reader's buffer, as bytes, and in the file's buffer for a moment."""
+
+
+async def run_export(request: CopyRequest, observer: Observer, planner: ExportPlanner) -> Report:
+    """Write the keys of a server into the file `request.target`; the report is also in the job store.
+
+    Raises:
+        TransferError: what stopped the run before its end; there is no such file then, or the one that was there.
+    """
+
+    async def work(store: JobStore, report: Report) -> None:
+        await ExportRun(request, observer, cast(Planner, planner), store, report, resumes=False).run()
+
+    return await record_run("export", request, observer, work)
+
+
+class _NoTarget:
+    """Stands where a copy has its target server."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.on_wait: Callable[[str], None] = lambda text: None
+
+
+class _NoTrail:
+    """Nothing is kept for a later process."""
+
+    def noting(self, kind: str) -> Callable[[bytes, bytes], None]:
+        return lambda hashes, values: None
+
+
+class ExportEngine(Engine):
+    """One export from an open server: one attempt, since a file is begun anew."""
+
+    target_is_live = False
+
+    def __init__(
+        self, request: CopyRequest, plan: CopyPlan, source: Server, run: CopyRun, observer: Observer, job: str
+    ) -> None:
+        target, trail = cast(Server, _NoTarget(plan.target.identity)), cast(Trail, _NoTrail())
+        super().__init__(request, plan, source, target, run.tally, observer, trail, job)
+
+    async def written_by(self, sink: RdbSink, stop: anyio.Event) -> None:
+        """Read everything into *sink*."""
+        async with self._flow(sink, stop) as flow:
+            await flow.run({})
+        if not stop.is_set():
+            await self._check_source()
+
+    def new_sink(self, path: Path, head: Head, names: BucketStore) -> RdbSink:
+        return RdbSink(
+            path,
+            self._job,
+            head,
+            approach=Approach(self.mapping, self.tally),
+            folding=Folding(self._owners, self.tally) if self._owners is not None else None,
+            written=self.written,
+            names=names,
+            tally=self.tally,
+            clock=self.source,
+        )
+
+    @asynccontextmanager
+    async def _flow(self, sink: RdbSink, stop: anyio.Event) -> AsyncIterator[Flow]:
+        request, budget = self.request, ByteBudget(self.request.max_memory_bytes)
+        source = self._source = RedisSource(
+            self.source,
+            self.selection,
+            SourceOptions(
+                dbs=tuple(self.mapping.dbs),
+                readers=request.workers or links_to(self.source),
+                page_keys=request.batch or PAGE_KEYS,
+                limit_bytes=budget.total_bytes // _HELD_TIMES,
+                keys_from=request.keys_from,
+            ),
+            budget=budget,
+            tally=self.tally,
+            patience=self._patience(self.source, stop),
+            stop=stop,
+            throttle=self.governor,
+            on_read=self.tracker.clean,
+            frontier=Frontier(),
+        )
+        self.pace.stop = stop
+        try:
+            yield Flow(
+                source, sink, budget=budget, pace=self.pace, writers=1, acknowledged=source.acknowledged, stop=stop
+            )
+        finally:
+            with anyio.CancelScope(shield=True):
+                await source.close()
+
+
+class ExportRun(CopyRun):
+    """One export."""
+
+    def _resume_hint(self) -> str:
+        return "run the same command again: an export begins anew"
+
+    async def _run(self) -> None:
+        source = await open_one(self._request, self._request.source, self._report.job)
+        source = await self._stand_by(source)
+        plan = await cast(ExportPlanner, self._planner)(self._request, source)
+        self._store.save_plan(self._report.job, msgspec.json.encode(plan).decode())
+        self._observer.planned(plan)
+        if self._request.dry_run:
+            return
+        self._check_approval(plan)
+        await self._ask_consent(plan)
+        self._store.state(self._report.job, "running")
+        self.tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
+        engine = ExportEngine(self._request, plan, source, self, self._observer, self._report.job)
+        self._engine = engine
+        try:
+            orders = orders_of(self._store, self._report.job)
+            async with Steering(self._request.max_duration_ms, orders).held() as steering:
+                await self._export(engine, plan, source, steering)
+        finally:
+            self._settle()
+            engine.close()
+
+    async def _export(self, engine: ExportEngine, plan: CopyPlan, source: Server, steering: Steering) -> None:
+        self._began_ms, self._writes_before = source.now_ms(), await self._writes(source)
+        pacing = Pacing(engine, self._store, self._report.job, self._observer, self._standby)
+        with ungrouped():
+            async with pacing.kept(), engine.tracker.running(source):
+                file = await self._written(engine, plan, source, steering)
+                try:
+                    if self._request.verify == "none":
+                        left = await source.asked(probe.keyspace)
+                        self._report.dbs = counted(plan, left, file.counts())
+                    else:
+                        await self._compare(engine, source, file)
+                finally:
+                    file.index.close()
+
+    async def _written(self, engine: ExportEngine, plan: CopyPlan, source: Server, steering: Steering) -> RdbFile:
+        """The file under its name, read back to its end."""
+        started, request = time.monotonic(), self._request
+        structlog.get_logger().info("reading", keys=plan.keys)
+        head = await self._head(source)
+        sink = engine.new_sink(Path(request.target.path), head, BucketStore(0, spill_dir=request.spill_dir))
+        try:
+            async with self._ticking(plan):
+                await engine.written_by(sink, steering.stop)
+            await self._date(source)
+            steering.check()
+            steering.abort_on_stop()
+            await sink.finish()
+            file = await look_through(request, str(sink.file.part), indexed=request.verify != "none")
+            sink.file.keep()
+        finally:
+            sink.drop()
+            self._report.seconds = time.monotonic() - started
+        file.moved_to(sink.file.path)
+        file.now_ms = source.now_ms
+        return file
+
+    async def _head(self, source: Server) -> Head:
+        """Who saved it and when, as servers say it, and the source's functions."""
+        identity = source.identity
+        version = ".".join(map(str, identity.version)).encode()
+        aux = {b"valkey-ver" if identity.vendor == "valkey" else b"redis-ver": version, b"redis-bits": b"64"}
+        aux[b"ctime"] = b"%d" % (source.now_ms() // 1000)
+        return Head(source.features.dump_version, aux, await self._libraries(source))
+
+    async def _libraries(self, source: Server) -> list[bytes]:
+        """The code of each; none where the server has no functions, or we may not ask."""
+        try:
+            return [library.code for library in await source.asked(libraries_of)]
+        except FunctionsRefusedError:
+            return []
+
+    async def _compare(self, engine: ExportEngine, source: Server, file: RdbFile) -> None:
+        ledgers = engine.written, engine.found_equal, engine.announced
+        await march(
+            self._request,
+            self._report,
+            self._observer,
+            left=source,
+            right=file,
+            selection=engine.selection,
+            mapping=engine.mapping,
+            total_keys=engine.plan.keys,
+            changes=ChangesSinceCopy(engine.tracker, ledgers, deadlines_noted=True),
+            promise=Promised(engine),
+            throttle=engine.governor,
+        )

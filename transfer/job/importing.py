@@ -1,0 +1,230 @@
+"""Carry out an import: as a copy, with a file where the source is.
+
+    look through the file -> open the target -> planner -> consent -> [ ImportEngine.attempt ]* -> verify -> Report
+
+Rule 1: the file is looked through, to its checksum, before the target is written to: damage is exit 12, and harmless.
+Rule 2: a position is an offset of the file; a file that changed since is refused.
+Rule 3: with --ttl rebase a key gets the time that remained when the file was saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import cast
+
+import anyio
+
+from transfer.endpoint.rdb.file import RdbFile, changed
+from transfer.endpoint.rdb.index import WIDTH_BYTES, NameIndex
+from transfer.endpoint.rdb.source import RdbSource
+from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.functions import library_of, place_libraries
+from transfer.endpoint.redis.keyspace import LiveKeyspace
+from transfer.endpoint.redis.landing import Approach
+from transfer.endpoint.redis.landmarks import some_names
+from transfer.endpoint.redis.server import Server
+from transfer.job.copy import CopyRun, Planner, counted, open_one
+from transfer.job.engine import Engine, NewSource
+from transfer.job.proof import Promised, march
+from transfer.job.record import record_run
+from transfer.job.replacement import Replacement
+from transfer.job.resume import moved, recognise
+from transfer.job.sources import largest_value_bytes, links_to
+from transfer.job.store import JobStore
+from transfer.job.trail import Facts, Trail, trail_path
+from transfer.model.errors import ReplacedError, UsageError
+from transfer.model.plan import CopyPlan, CopyRequest, narrows
+from transfer.model.ports import UNTHROTTLED, Observer
+from transfer.model.record import Batch
+from transfer.model.report import AsOf, DbTable, Report
+from transfer.pipeline.buckets import BucketStore
+from transfer.pipeline.budget import ByteBudget
+from transfer.pipeline.flow import Flow
+from transfer.pipeline.frontier import Frontier
+from transfer.verify.changes import Unchanging
+
+ImportPlanner = Callable[[CopyRequest, RdbFile, Server], Awaitable[CopyPlan]]
+
+
+async def run_import(request: CopyRequest, observer: Observer, planner: ImportPlanner, job: str = "") -> Report:
+    """Bring the keys of the file `request.source` to a server; the report is also in the job store.
+
+    With *job*, which this process has taken over, what its earlier processes did is gone on with.
+
+    Raises:
+        FormatError: the file is damaged; nothing was written.
+        TransferError: what stopped the run before its end.
+    """
+    if request.keys_from:
+        raise UsageError("--keys-from does not go with a file", hint="--match and --exclude choose by name")
+
+    async def work(store: JobStore, report: Report) -> None:
+        await ImportRun(request, observer, cast(Planner, planner), store, report, resumes=bool(job)).run()
+
+    return await record_run("import", request, observer, work, job)
+
+
+async def look_through(request: CopyRequest, path: str, *, indexed: bool) -> RdbFile:
+    """The file at *path*, read to its end once. Raises as `RdbFile.open`."""
+    index = NameIndex(BucketStore(WIDTH_BYTES, spill_dir=request.spill_dir)) if indexed else None
+    return await RdbFile.open(Path(path), index=index)
+
+
+class ImportEngine(Engine):
+    """One import into an open server, through as many attempts as it takes."""
+
+    source_is_live = False
+
+    def __init__(self, file: RdbFile, request: CopyRequest, *others: object) -> None:
+        self._file = file
+        super().__init__(request, *others)  # type: ignore[arg-type]  # as Engine's own
+        self._reading: RdbSource | None = None
+
+    @asynccontextmanager
+    async def _parts(self, stop: anyio.Event, new_source: NewSource) -> AsyncIterator[Flow]:
+        request, limit_bytes = self.request, largest_value_bytes(self.request)
+        budget = ByteBudget(request.max_memory_bytes)
+        there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
+        approach = Approach(self.mapping, self.tally)
+        source = self._reading = RdbSource(
+            self._file,
+            self.selection,
+            frozenset(self.mapping.dbs),
+            budget=budget,
+            tally=self.tally,
+            frontier=Frontier(self.trail.moved),
+            stop=stop,
+            checks="trust-file" not in request.allow,
+            footer=self._footer(),
+            most_keys=request.batch,
+            left=self._not_settled,
+        )
+        conflicts = self._new_conflicts(source.values, there)
+        sink = self._new_sink(approach, conflicts, source.values, limit_bytes, stop)
+
+        def acknowledged(batch: Batch) -> None:
+            source.acknowledged(batch)
+            self.trail.flush()
+
+        try:
+            self.pace.stop = stop
+            yield Flow(
+                source,
+                sink,
+                budget=budget,
+                pace=self.pace,
+                writers=request.workers or links_to(self.target),
+                acknowledged=acknowledged,
+                stop=stop,
+            )
+        finally:
+            with anyio.CancelScope(shield=True):
+                for part in (source, sink, there):
+                    await part.close()
+
+    def _footer(self) -> int:
+        """What payloads are stamped with: the file's version, or where the target takes only later ones, the least."""
+        taken = self.target.features.restores
+        return min(taken) if taken and self._file.version < min(taken) else self._file.version
+
+    async def _check_source(self) -> None:
+        self._file.check_unchanged()
+
+    def share_done(self) -> float:
+        return self._reading.share_done() if self._reading is not None else 0.0
+
+
+class ImportRun(CopyRun):
+    """One import. What asks a copy's source is told by the file here."""
+
+    _file: RdbFile
+
+    async def _run(self) -> None:
+        request = self._request
+        self._file = file = await look_through(
+            request, request.source.path, indexed=request.verify != "none" and not request.dry_run
+        )
+        target = await open_one(request, request.target, self._report.job)
+        file.now_ms = target.now_ms
+        self._trail = Trail.open(trail_path(self._store.path.parent, self._report.job))
+        try:
+            # what a copy asks its source beyond `Origin` is asked by the methods below
+            await self._plan_and_move(cast(Server, file), target)
+        finally:
+            self._trail.close()
+            file.index.close()
+
+    def _new_engine(self, plan: CopyPlan, source: Server, target: Server) -> Engine:
+        job = self._report.job
+        shared = self.tally, self._observer, self._trail, job
+        return ImportEngine(self._file, self._request, plan, source, target, *shared)
+
+    async def _take_up(self, before: Facts, source: Server, target: Server) -> None:
+        if before.source.run_id != self._file.identity.run_id:
+            raise changed(self._file.where)
+        self._engine.recall(before, self._store.rejects(self._report.job))
+        unknown = await recognise(before, self._engine)
+        said = moved("target", before.target, target)
+        self._engine.go_on({} if said else self._trail.positions())
+        self._report.resumed, self._report.seconds = self._store.get(self._report.job).runs - 1, before.seconds
+        self._began_ms = before.began_ms
+        keys = before.counts.read
+        text = said or f"going on after {keys:,} key{'s' * (keys != 1)} of the file"
+        for said_of in (text, *unknown):
+            self._observer.warning(said_of)
+            self._report.notes.append(said_of)
+
+    async def _note_names(self) -> None:
+        """Names to recognise the target by; and from here on the file's clock runs, with --ttl rebase from its save."""
+        target = self._engine.target
+        self._engine.landmarks.target = await target.asked(some_names)
+        if self._request.ttl == "rebase":
+            behind_ms = self._began_ms - self._file.saved_ms
+            self._file.now_ms = lambda: target.now_ms() - behind_ms
+
+    async def _copy_functions(self, plan: CopyPlan, source: Server, target: Server) -> None:
+        """Functions travel ahead of the keys; where filters choose keys nobody expects functions."""
+        codes = self._file.walk.functions
+        if not codes:
+            return
+        if narrows(self._request):
+            said = [f"{len(codes)} function libraries of the file: filters choose keys only"]
+        else:
+            here = list(map(library_of, codes))
+            counts = self._report.functions = await place_libraries(here, target, self._request.on_conflict)
+            said = counts.not_copied
+        self._tell_not_copied(said)
+
+    def _watched(self, source: Server) -> AbstractAsyncContextManager[object]:
+        return nullcontext()
+
+    async def _writes(self, source: Server) -> int:
+        return 0
+
+    async def _date(self, source: Server) -> None:
+        self._report.as_of = AsOf("instant", self._file.saved_ms, self._file.saved_ms, 0)
+
+    async def _adopt(self, error: ReplacedError, source: Server, target: Server) -> list[str]:
+        self._file.check_unchanged()
+        return await Replacement(None, target, self._engine).adopt(error)
+
+    async def _counted(self, plan: CopyPlan, source: Server, target: Server) -> list[DbTable]:
+        return counted(plan, self._file.counts(), await target.asked(probe.keyspace))
+
+    async def _prove(self) -> None:
+        engine = self._engine
+        await march(
+            self._request,
+            self._report,
+            self._observer,
+            left=self._file,
+            right=engine.target,
+            selection=engine.selection,
+            mapping=engine.mapping,
+            total_keys=engine.plan.keys,
+            changes=Unchanging(),
+            promise=Promised(engine),
+            throttle=UNTHROTTLED,
+        )

@@ -1,0 +1,133 @@
+"""What a copy reads from, as its request says: SCAN, or one full sync; and what both are asked for.
+
+CopyRequest, CopyPlan -> Selection, Mapping -> RedisSource | FullSyncSource
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import anyio
+
+from transfer.endpoint.redis.big.mover import BigKeys
+from transfer.endpoint.redis.fullsync.source import FullSyncOptions, FullSyncSource
+from transfer.endpoint.redis.patience import Patience
+from transfer.endpoint.redis.server import Server
+from transfer.endpoint.redis.source import RedisSource, SourceOptions
+from transfer.endpoint.redis.tracking import WriteTracker
+from transfer.model.plan import CopyPlan, CopyRequest
+from transfer.model.selection import Mapping, Selection, TtlRule
+from transfer.model.tally import Tally
+from transfer.pipeline.budget import ByteBudget
+from transfer.pipeline.frontier import Frontier
+from transfer.pipeline.throttle import Governor
+
+_LINKS, _LINKS_FAR = 4, 12
+_FAR_S = 0.01
+"""From this round trip on more links keep a server busy; on a near one they only take turns (measured)."""
+PAGE_KEYS, _SYNC_KEYS = 2000, 4000
+_WINDOW_BYTES = 8 << 20
+_LARGEST_SHARE, _LARGEST_BYTES = 4, 8 << 20
+"""A value above this part of the memory budget, or this size, is never held whole."""
+
+
+class Copying(Protocol):
+    """What is shared by all attempts of one copy."""
+
+    request: CopyRequest
+    plan: CopyPlan
+    source: Server
+    target: Server
+    selection: Selection
+    mapping: Mapping
+    tally: Tally
+    tracker: WriteTracker
+    governor: Governor
+
+
+def selection_of(request: CopyRequest) -> Selection:
+    return Selection(
+        match=request.match,
+        exclude=request.exclude,
+        types=request.types,
+        sample=request.sample,
+        min_ttl_ms=request.min_ttl_ms,
+    )
+
+
+def mapping_of(request: CopyRequest, plan: CopyPlan) -> Mapping:
+    dbs = {db.source_db: db.target_db for db in plan.dbs}
+    return Mapping(dbs, request.renames, TtlRule(request.ttl, request.ttl_amount_ms))
+
+
+def largest_value_bytes(request: CopyRequest) -> int:
+    """Values above this pass through, or go piece by piece."""
+    return min(request.max_memory_bytes // _LARGEST_SHARE, _LARGEST_BYTES)
+
+
+def links_to(server: Server) -> int:
+    return _LINKS_FAR if server.round_trip_s >= _FAR_S else _LINKS
+
+
+def _as_strings(copying: Copying) -> bool:
+    """Whether strings may travel as themselves."""
+    return copying.request.format == "auto" and copying.target.features.takes_strings
+
+
+def scan_source(
+    copying: Copying,
+    budget: ByteBudget,
+    big: BigKeys,
+    stop: anyio.Event,
+    frontier: Frontier,
+    patience: Patience,
+    left: Callable[[int, list[bytes]], list[bytes]],
+) -> RedisSource:
+    """Reads page by page, key by key."""
+    request = copying.request
+    return RedisSource(
+        copying.source,
+        copying.selection,
+        SourceOptions(
+            dbs=tuple(copying.mapping.dbs),
+            readers=request.workers or links_to(copying.source),
+            page_keys=request.batch or PAGE_KEYS,
+            limit_bytes=largest_value_bytes(request),
+            keys_from=request.keys_from,
+            use=copying.plan.keeps_use,
+            strings=_as_strings(copying),
+        ),
+        budget=budget,
+        tally=copying.tally,
+        patience=patience,
+        stop=stop,
+        throttle=copying.governor,
+        on_read=copying.tracker.clean,
+        frontier=frontier,
+        left=left,
+        move_large=big.move,
+    )
+
+
+def sync_source(copying: Copying, budget: ByteBudget, big: BigKeys, stop: anyio.Event) -> FullSyncSource:
+    """Reads everything as it was at one instant."""
+    request = copying.request
+    return FullSyncSource(
+        copying.source,
+        copying.selection,
+        FullSyncOptions(
+            dbs=tuple(copying.mapping.dbs),
+            limit_bytes=largest_value_bytes(request),
+            batch_keys=request.batch or _SYNC_KEYS,
+            spill_dir=request.spill_dir,
+            window_bytes=min(_WINDOW_BYTES, request.max_memory_bytes // _LARGEST_SHARE),
+            use=copying.plan.keeps_use,
+            strings=_as_strings(copying) and not copying.plan.keeps_use,
+        ),
+        budget=budget,
+        tally=copying.tally,
+        stop=stop,
+        move_large=big.move,
+        on_read=copying.tracker.clean,
+    )

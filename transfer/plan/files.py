@@ -1,0 +1,249 @@
+"""Preflight where one side is a file: what an import or an export would do, found out without any effect.
+
+file, looked through + target looked at -> databases, rights, room, hazards -> CopyPlan
+source looked at + name of a file       -> databases, rights, room on the disk, `overwrite` -> CopyPlan
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import anyio
+
+from transfer.endpoint.rdb.file import RdbFile
+from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.abilities import unlikely_key
+from transfer.endpoint.redis.server import Server
+from transfer.model.endpoint import Features, Identity
+from transfer.model.errors import FileMissingError, IncompatibleError, PermissionDeniedError, SentinelError
+from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, narrows
+from transfer.model.selection import Selection
+from transfer.model.units import show_bytes, show_moment, show_ms
+from transfer.plan.choices import choices_of
+from transfer.plan.databases import map_databases, refuse_missing
+from transfer.plan.look import Look, look_at, sample_key, unrest
+from transfer.plan.preflight import BETWEEN_LOOKS_S, insecure, ranges
+from transfer.plan.standing import refuse_lost, refuse_replica, target_hazards, touch
+
+_ANY_DB = 1 << 31
+"""A file holds as many databases as it likes."""
+
+
+async def plan_import(request: CopyRequest, file: RdbFile, target: Server) -> CopyPlan:
+    """What importing *file* into *target* would do.
+
+    Raises:
+        ReadOnlyTargetError, SentinelError: this is no target.
+        UsageError, FoldError, DatabasesError: the logical databases do not fit.
+        PermissionDeniedError: the user lacks rights; each is named.
+        IncompatibleError: the data cannot be written there as asked.
+    """
+    there, looked_at = await look_at(target, "target"), anyio.current_time()
+    refuse_replica(there)
+    _refuse_sentinel(there)
+    counts = file.counts()
+    dbs = map_databases(request, counts)
+    refuse_missing(dbs, _ANY_DB, there.side.databases, file.where, there.side.place)
+    writing = _writing(request, file, there)
+    await _refuse_missing_rights(target, there, logical=writing == "logical", values=request.verify != "none")
+    none = (0, 0)
+    plan = CopyPlan(
+        source=file_side(file),
+        target=there.side,
+        dbs=[
+            DbPlan(here, into, *counts.get(here, none), there.keyspace.get(into, none)[0]) for here, into in dbs.items()
+        ],
+        writing=writing,
+        changes_known_by="file",
+        route="rdb",
+        skew_ms=0,
+        choices=choices_of(request, writing),
+        notes=_file_notes(file, request),
+        warnings=[text for text in (*file_warnings(file), _room(request, file, there)) if text],
+    )
+    for name in ("pace", "max-skew"):  # nobody else reads the file, and it has no clock
+        plan.choices.pop(name, None)
+    await anyio.sleep(max(0.0, looked_at + BETWEEN_LOOKS_S - anyio.current_time()))
+    async with target.link(db=0) as link:
+        later = await unrest(link)
+    plan.hazards += [there.shard.hazard("target", there.side.place)] if there.shard else []
+    plan.hazards += target_hazards(there, later, plan.dbs, request) + insecure(request)
+    return plan
+
+
+def file_side(file: RdbFile) -> Side:
+    """A file as one side of a plan."""
+    walk = file.walk
+    said = f"RDB version {walk.version} by {file.server}, {show_bytes(file.size_bytes)}"
+    return Side(
+        place=file.where,
+        identity=file.identity,
+        features=file.features,
+        databases=max(file.dbs, default=0) + 1,
+        used_memory_bytes=file.used_memory_bytes,
+        dataset_bytes=file.size_bytes,
+        maxmemory_bytes=0,
+        maxmemory_policy="",
+        clock_offset_ms=0,
+        about=f"{said}, saved {show_moment(file.saved_ms)}; {checksum_text(file)}",
+    )
+
+
+def checksum_text(file: RdbFile) -> str:
+    """What its checksum says."""
+    return {
+        "right": "its checksum holds",
+        "zero": "its checksum was not computed (zero): its structure alone was checked",
+        "none": f"RDB version {file.version} has no checksum: its structure alone was checked",
+    }[file.walk.checksum]
+
+
+def file_warnings(file: RdbFile) -> list[str]:
+    """What a person should know of a file that is whole."""
+    walk, found = file.walk, []
+    if walk.trailing_bytes:
+        found.append(f"{walk.trailing_bytes:,} bytes after the end of the RDB are not read")
+    if file.skipped:
+        what = "key is an empty collection" if file.skipped == 1 else "keys are empty collections"
+        found.append(f"{file.skipped:,} {what}: skipped, as servers do")
+    if walk.passed_over:
+        found.append(f"not read: {', '.join(dict.fromkeys(walk.passed_over))}")
+    return found
+
+
+def _file_notes(file: RdbFile, request: CopyRequest) -> list[str]:
+    notes = [f"the file was looked through in {show_ms(file.seconds * 1000)}, before anything is written"]
+    if "trust-file" in request.allow:
+        notes.append("payloads go to the target as they stand in the file, unchecked (--allow trust-file)")
+    if libraries := len(file.walk.functions):
+        notes.append(f"{libraries} function librar{'y is' if libraries == 1 else 'ies are'} in the file")
+    if narrows(request):
+        notes.append("filters apply: not all of the keys counted here are copied")
+    return notes
+
+
+def _refuse_sentinel(look: Look) -> None:
+    if look.side.identity.mode == "sentinel":
+        raise SentinelError("a Sentinel answers: it holds no keys", where=look.side.place)
+
+
+def _writing(request: CopyRequest, file: RdbFile, there: Look) -> str:
+    """raw | logical. Raises IncompatibleError where raw is asked for and the target does not take the payloads."""
+    taken = there.side.features.restores
+    if request.format == "logical":
+        return "logical"
+    if file.version in taken or (taken and file.version < min(taken)):
+        return "raw"
+    if request.format == "auto":
+        return "logical"
+    raise IncompatibleError(
+        f"the file holds payloads of version {file.version}, {there.side.identity.name} takes "
+        + (ranges(taken) or "none from this user"),
+        where=there.side.place,
+        hint="--format auto writes by type commands where payloads do not fit",
+        version=file.version,
+        accepted=sorted(taken),
+    )
+
+
+async def _refuse_missing_rights(target: Server, there: Look, *, logical: bool, values: bool) -> None:
+    async with target.link(db=0) as link:
+        lacking = await probe.missing_rights(
+            link, target.identity, "target", values=logical or values, logical=logical, sample_key=unlikely_key()
+        )
+    if lacking:
+        text = f"user {there.user} of the target {target.where} lacks {', '.join(lacking)}"
+        raise PermissionDeniedError(text, where=target.where, commands=lacking)
+
+
+def _room(request: CopyRequest, file: RdbFile, there: Look) -> str:
+    limit, used = there.side.maxmemory_bytes, there.side.used_memory_bytes
+    wanted = file.used_memory_bytes
+    if not limit or wanted <= limit - used or narrows(request):
+        return ""
+    return (
+        f"the server that saved the file used {show_bytes(wanted)}, the target has {show_bytes(max(0, limit - used))} "
+        f"free of its maxmemory {show_bytes(limit)}"
+    )
+
+
+async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
+    """What exporting *source* into the file `request.target` would do.
+
+    Raises:
+        ReplicaSourceError, SentinelError: this is no source.
+        UsageError, DatabasesError: the logical databases do not fit.
+        PermissionDeniedError: the user lacks rights; each is named.
+        FileMissingError: there is no such folder, or it cannot be written to.
+    """
+    here = await look_at(source, "source")
+    refuse_lost(here)
+    _refuse_sentinel(here)
+    dbs = map_databases(request, here.keyspace)
+    refuse_missing(dbs, here.side.databases, _ANY_DB, here.side.place, str(request.target))
+    async with source.link(db=0) as link:
+        key = await sample_key(source, next(iter(dbs)), Selection(match=request.match, exclude=request.exclude))
+        lacking = await probe.missing_rights(
+            link, source.identity, "source", values=False, logical=False, sample_key=key
+        )
+    if lacking:
+        text = f"user {here.user} of the source {source.where} lacks {', '.join(lacking)}"
+        raise PermissionDeniedError(text, where=source.where, commands=lacking)
+    path = Path(request.target.path)
+    rows = [DbPlan(db, into, *here.keyspace.get(db, (0, 0)), 0) for db, into in dbs.items()]
+    plan = CopyPlan(
+        source=here.side,
+        target=_new_file_side(path, here),
+        dbs=rows,
+        writing="raw",
+        changes_known_by="tracking" if here.side.features.tracking else "hashes",
+        skew_ms=0,
+        choices=_export_choices(request),
+        hazards=_overwrites(path),
+    )
+    hazards, notes = touch(here)
+    plan.hazards += hazards + ([here.shard.hazard("source", here.side.place)] if here.shard else []) + insecure(request)
+    plan.notes += notes
+    if here.users:
+        plan.warnings.append(f"{here.users} ACL user{' is' if here.users == 1 else 's are'} not in an RDB")
+    plan.notes += ["the file is of an interval, as a copy is: what is written meanwhile may be in it or not"]
+    if narrows(request):
+        plan.notes.append("filters apply: not all of the keys counted here are copied")
+    return plan
+
+
+def _export_choices(request: CopyRequest) -> dict[str, str]:
+    """Without those that are about a server as target."""
+    none = ("conflicts", "format", "on-full", "max-skew")
+    return {name: text for name, text in choices_of(request, "raw").items() if name not in none}
+
+
+def _new_file_side(path: Path, here: Look) -> Side:
+    folder = path.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise FileMissingError("there is no such folder, or it cannot be written to", where=str(folder))
+    if path.is_dir():
+        raise FileMissingError("this is a folder", where=str(path))
+    disk = os.statvfs(folder)
+    free_bytes = disk.f_bavail * disk.f_frsize
+    version = here.side.features.dump_version
+    return Side(
+        place=str(path),
+        identity=Identity(vendor=here.side.identity.vendor, version=(0, 0, 0), run_id="", mode="file", role="file"),
+        features=Features(dump_version=version),
+        databases=0,
+        used_memory_bytes=0,
+        dataset_bytes=0,
+        maxmemory_bytes=0,
+        maxmemory_policy="",
+        clock_offset_ms=0,
+        about=f"RDB version {version}; {show_bytes(free_bytes)} are free there",
+    )
+
+
+def _overwrites(path: Path) -> list[Hazard]:
+    if not path.exists():
+        return []
+    size = show_bytes(path.stat().st_size)
+    return [Hazard("overwrite", f"the file {path} is there ({size}); it is replaced at the end")]

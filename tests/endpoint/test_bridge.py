@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,20 @@ async def test_one_restore_a_key_is_enough(pair: tuple[str, str], tmp_path: Path
     done = stats["cmdstat_restore"]
     assert done["calls"] - done["failed_calls"] >= 500
     assert done["failed_calls"] + errors.get("errorstat_ERR", {"count": 0})["count"] < 60  # the probes, not one a key
+
+
+@pytest.mark.parametrize(
+    "pair", [("valkey-9.1", "redis-8.2"), ("valkey-9.1", "valkey-8.1"), ("redis-7.0", "valkey-9.1")]
+)
+async def test_a_listpack_that_kills_the_other_family_is_encoded_anew(pair: tuple[str, str], tmp_path: Path) -> None:
+    """Elements of 16383 bytes: a stream of them is whole at the target, and the target lives."""
+    async with running(pair[0]) as source, running(pair[1]) as target:
+        with oracle.client(source.address) as client:
+            for name, text in (("packed", b"x" * 16_378), ("plain", random.Random(1).randbytes(16_378))):
+                client.xadd(f"s:{name}", {"f": text, "g": "tail"}, id="1-1")
+                client.config_set("hash-max-listpack-value", 20_000)
+                client.hset(f"h:{name}", mapping={"f": text, "g": "tail"})
+        report = await copied(source, target, tmp_path)
+        oracle.assert_same(source.address, target.address)
+
+    assert (report.exit, report.keys.written, report.verified) == (0, 4, True)

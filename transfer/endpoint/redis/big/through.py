@@ -94,7 +94,7 @@ async def pass_through(
             await source.close()  # rather than taking in what is not wanted
             return Passed("too_long" if landing else "not_landing", size_bytes=dumped.length)
         piece = await stream.piece(dumped.length)
-        if not bridge.keeps(piece[0]):
+        if not bridge.passes(piece[0]):
             await source.close()
             return Passed("other_form", size_bytes=dumped.length)
         digest = xxhash.xxh3_64(seed=dumped.expire_at_ms + 1)

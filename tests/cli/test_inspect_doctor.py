@@ -217,7 +217,7 @@ async def test_doctor_of_two_says_what_a_copy_would_do() -> None:
         _, evicting, bad = await run_doctor(a.address, b.address)
 
     assert code == 0
-    assert data["plan"]["writing"] == "logical"
+    assert data["plan"]["writing"] == "restamp"
     assert {"name": "maxmemory", "source": "0", "target": "104857600"}.items() <= data["settings"][0].items()
     assert any(line.startswith("copy logical database 0") for line in lines)
     assert ([hazard["name"] for hazard in evicting["plan"]["hazards"]], bad) == (["evicting-target"], 5)
@@ -234,3 +234,24 @@ async def test_doctor_of_two_says_why_a_copy_would_be_refused() -> None:
     assert down == 4
     assert states(half, 0)["answers"] == "ok"
     assert states(half, 1) == {"error": "fail"}
+
+
+async def test_doctor_of_two_says_what_travels_how_and_what_does_not() -> None:
+    """From a sample: counts by type and way; users and libraries that stay behind, each with the command for it."""
+    async with running("valkey-9.1") as source, running("redis-6.2") as target:
+        await ask(source, "SET", "s", "v")
+        await ask(source, "RPUSH", "l", "a", "b")
+        await ask(source, "HSET", "h", "f", "v")
+        await ask(source, "HPEXPIREAT", "h", 4_070_908_800_000, "FIELDS", 1, "f")
+        await ask(source, "ACL", "SETUSER", "app", "on", ">secret")
+        await ask(source, "FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 1 end)")
+        await ask(source, "CONFIG", "SET", "timeout", 77)
+        lines, data, _ = await run_doctor(source.address, target.address)
+
+    ways = {(row["type"], row["way"]): row["keys"] for row in data["travel"]["ways"]}
+    assert ways == {("string", "stamped anew"): 1, ("list", "encoded anew"): 1, ("hash", "refused"): 1}
+    assert "deadlines on fields" in next(iter(data["travel"]["refused"]))
+    assert [row["what"] for row in data["left"]] == ["ACL user app", "function library lib"]
+    commands = {row["name"]: row["command"] for row in data["settings"]}
+    assert commands["timeout"] == "CONFIG SET timeout 77"
+    assert "secret" not in "\n".join(lines)

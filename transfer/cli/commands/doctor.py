@@ -21,7 +21,8 @@ from transfer.model.plan import CopyRequest
 from transfer.plan.checkup import Check, check_up
 from transfer.plan.look import Look, look_at
 from transfer.plan.preflight import plan_copy, unaccepted
-from transfer.plan.settings import differing, settings_of
+from transfer.plan.settings import differing, equaliser, settings_of
+from transfer.plan.travel import WAYS, left_behind, travel_of
 from transfer.report.names import printable
 
 _NO_RIGHTS_EXIT = 4
@@ -78,14 +79,17 @@ async def _examine(address: Address, roles: tuple[Role, ...], connect_timeout_s:
 
 async def _together(source: Server, target: Server) -> tuple[list[str], dict[str, Any], int]:
     """What a copy would do, or why it would be refused, and the settings that differ."""
-    rows = differing(await settings_of(source), await settings_of(target))
-    lines = (
-        ["settings that differ", *table(("", "source", "target", "matters because"), rows, left=4), ""] if rows else []
-    )
-    lines = [printable(line) for line in lines]
+    rows = [
+        (*row, equaliser(row[0], row[1])) for row in differing(await settings_of(source), await settings_of(target))
+    ]
+    head = ("", "source", "target", "matters because", "would make it equal")
+    lines = ["settings that differ", *table(head, rows, left=5), ""] if rows else []
     data: dict[str, Any] = {
-        "settings": [dict(zip(("name", "source", "target", "why"), row, strict=True)) for row in rows]
+        "settings": [dict(zip(("name", "source", "target", "why", "command"), row, strict=True)) for row in rows]
     }
+    more, about = await _on_the_way(source, target)
+    lines = [printable(line) for line in (*lines, *more)]
+    data |= about
     request = CopyRequest(source=source.address, target=target.address)
     try:
         plan = await plan_copy(request, source, target)
@@ -95,6 +99,31 @@ async def _together(source: Server, target: Server) -> tuple[list[str], dict[str
         return [*lines, printable(text), printable(f"hint: {error.hint}")], data | {"refused": refused}, error.exit_code
     code = max((hazard.exit_code for hazard in unaccepted(plan, request)), default=0)
     return [*lines, *plan_lines(plan)], data | {"plan": plan_json(plan)}, code
+
+
+async def _on_the_way(source: Server, target: Server) -> tuple[list[str], dict[str, Any]]:
+    """What will travel how, told from a sample, and what will not travel."""
+    try:
+        here = await look_at(source, "source")
+        dbs = here.keyspace if source.address.db is None else {source.address.db}
+        found = await travel_of(source, target, sorted(dbs))
+        left = await left_behind(source, target, here)
+    except TransferError as error:
+        return [f"what would travel how cannot be told: {error.message}", ""], {"travel": None, "left": []}
+    lines: list[str] = []
+    if found.sampled:
+        lines = [f"how keys would travel, from a sample of {found.sampled:,}"]
+        lines += [*table(("", *WAYS), found.rows(), left=1), ""]
+        lines += [f"refused: {count:,} of them: {cause}" for cause, count in found.causes.items()]
+    if left:
+        lines += [
+            "what does not travel",
+            *table(("", "would make it equal"), [(it.what, it.command) for it in left], 2),
+            "",
+        ]
+    ways = [{"type": kind, "way": way, "keys": count} for (kind, way), count in sorted(found.ways.items())]
+    travel = {"sampled": found.sampled, "ways": ways, "refused": dict(found.causes)}
+    return lines, {"travel": travel, "left": [{"what": it.what, "command": it.command} for it in left]}
 
 
 def _alone_exit(found: _Finding) -> int:

@@ -26,17 +26,6 @@ _EARLIEST_BYTES = 8
 _PACKED_NODE = 2
 
 
-LISTPACK_TYPES = _ONE | {_LIST, _WITH_EARLIEST} | _STREAMS
-_LEAST_BYTES = 16_383
-_PACKED = b"\xc3"
-"""What a packed string begins with."""
-
-
-def may_differ(body: bytes) -> bool:
-    """Whether *body* is to be looked at at all: a few comparisons, for every key that changes families."""
-    return body[0] in LISTPACK_TYPES and (len(body) > _LEAST_BYTES or _PACKED in body)
-
-
 def differs_by_family(body: bytes) -> bool:
     """Whether *body* (type byte and value) holds an element that Valkey 9.1 and the others write differently.
 

@@ -7,7 +7,7 @@
 
 Rule 1: only types that mean the same in both families are stamped anew: up to 21, beyond that within one family.
 Rule 2: what the target refused in the first form is tried encoded anew before type commands are.
-Rule 3: bodies of Valkey 9 with an element whose length others read wrongly (`codec/rdb/backward.py`) are never kept.
+Rule 3: a body that would kill or be refused by a server of the other family (codec/rdb/backward.py) is encoded anew.
 Rule 4: ledgers hold the source's payloads; what goes over the wire is nobody else's business.
 """
 
@@ -18,7 +18,7 @@ from operator import itemgetter
 import msgspec
 
 from transfer.codec.dump import FOOTER_BYTES, MODULE_TYPES, footer_mask, restamped, stamp, version_of
-from transfer.codec.rdb.backward import LISTPACK_TYPES, differs_by_family, may_differ
+from transfer.codec.rdb.backward import differs_by_family
 from transfer.codec.rdb.decode import FIRST_VALKEY_VERSION
 from transfer.codec.rdb.encode import UnencodableError
 from transfer.codec.rdb.transcode import transcode
@@ -26,6 +26,12 @@ from transfer.endpoint.redis.restorable import FIRST_FAMILY_TYPE, stamped_versio
 from transfer.model.endpoint import Features, Identity
 from transfer.model.errors import FormatError
 
+LISTPACK_TYPES = frozenset({15, 16, 17, 18, 19, 20, 21, 25})
+_ONE_STRING = frozenset({16, 17, 20})
+_PACKED = b"\xc3"
+"""The head of a string packed by LZF."""
+_CRITICAL_BYTES, _LEAST_BYTES = 16_378, 180
+"""The shortest text in question, and less than what LZF makes of it: 3 bytes for 264."""
 RAW, RESTAMP, LOGICAL = "raw", "restamp", "logical"
 _type_byte = itemgetter(0)
 
@@ -38,35 +44,44 @@ class Bridge(msgspec.Struct, frozen=True):
     """How payloads get from one server to another.
 
     `version` is what payloads are stamped with, 0 where the target takes none; `types` what it loads; `kept` the
-    types whose bodies stay as they are; `asis`: payloads go as they came; `leaves_family`: they are Valkey 9's, and
-    the target is of the others.
+    types whose bodies stay as they are; `asis`: payloads go as they came. `apart`: the servers write long elements of
+    listpacks differently; `kills`: the target dies of the source's.
     """
 
     version: int
     types: frozenset[int]
     kept: frozenset[int]
     asis: bool
-    leaves_family: bool = False
+    apart: bool = False
+    kills: bool = False
 
     def cross(self, dumps: list[bytes]) -> tuple[list[bytes], dict[int, str]]:
         """What to send for each of *dumps*; by place, why there is nothing to send (b"" stands there)."""
-        if self.asis or not dumps:
+        if not dumps:
             return dumps, {}
-        sent = restamped(dumps, self.mask(version_of(dumps[0])))  # all of one server, which writes one version
-        if not self.leaves_family and set(map(_type_byte, dumps)) <= self.kept:
-            return sent, {}
-        return self._cross_mixed(dumps, sent)
+        kinds = set(map(_type_byte, dumps))
+        anew = [at for at, dump in enumerate(dumps) if not self.keeps(dump[0])] if not self._keeps_all(kinds) else []
+        if self.apart and not kinds.isdisjoint(LISTPACK_TYPES):
+            anew += [at for at, dump in enumerate(dumps) if self.keeps(dump[0]) and _strange(dump)]
+        if self.asis and not anew:
+            return dumps, {}
+        sent = (
+            list(dumps) if self.asis else restamped(dumps, self.mask(version_of(dumps[0])))
+        )  # of one server, so alike
+        return (sent, {}) if not anew else self._cross_mixed(dumps, sent, anew)
 
-    def _cross_mixed(self, dumps: list[bytes], sent: list[bytes]) -> tuple[list[bytes], dict[int, str]]:
+    def _keeps_all(self, kinds: set[int]) -> bool:
+        return self.asis or kinds <= self.kept
+
+    def _cross_mixed(
+        self, dumps: list[bytes], sent: list[bytes], anew: list[int]
+    ) -> tuple[list[bytes], dict[int, str]]:
         failed: dict[int, str] = {}
-        kept = self.kept
-        for at, dump in enumerate(dumps):
-            deadly = self.leaves_family and may_differ(dump) and _differs(dump)
-            if deadly or dump[0] not in kept:
-                try:
-                    sent[at] = self._transcoded(dump, self.types) if deadly else self.encoded_anew(dump)
-                except UncrossableError as error:
-                    sent[at], failed[at] = b"", str(error)
+        for at in anew:
+            try:
+                sent[at] = self.encoded_anew(dumps[at])
+            except UncrossableError as error:
+                sent[at], failed[at] = b"", str(error)
         return sent, failed
 
     def mask(self, version: int) -> int:
@@ -82,8 +97,8 @@ class Bridge(msgspec.Struct, frozen=True):
         return self.asis or kind in self.kept
 
     def passes(self, kind: int) -> bool:
-        """Whether a payload that begins with *kind* may go by without being looked at."""
-        return self.keeps(kind) and not (self.leaves_family and kind in LISTPACK_TYPES)
+        """Whether a payload that begins with *kind* may go on without anybody having looked into it."""
+        return self.keeps(kind) and not (self.kills and kind in LISTPACK_TYPES)
 
     def may_encode_anew(self, dump: bytes) -> bool:
         """Whether *dump* goes with its body as it is, and another form of it might be taken where that is not."""
@@ -99,23 +114,13 @@ class Bridge(msgspec.Struct, frozen=True):
             raise UncrossableError("the target takes no payload")
         if dump[0] in MODULE_TYPES:
             raise UncrossableError("a module's type")
-        return self._transcoded(dump, self.types - {dump[0]})
-
-    def _transcoded(self, dump: bytes, types: frozenset[int]) -> bytes:
+        body, others = dump[:-FOOTER_BYTES], self.types - {dump[0]}
         try:
-            return stamp(transcode(dump[:-FOOTER_BYTES], version_of(dump), types, self.version), self.version)
+            return stamp(transcode(body, version_of(dump), others, self.version), self.version)
         except UnencodableError as error:
             raise UncrossableError(str(error)) from None
         except FormatError as error:
             raise UncrossableError(f"its payload cannot be read: {error.message}") from None
-
-
-def _differs(dump: bytes) -> bool:
-    """Whether *dump* must not go as it is; what cannot be walked through must not either."""
-    try:
-        return differs_by_family(dump[:-FOOTER_BYTES])
-    except FormatError:
-        return True
 
 
 AS_IS = Bridge(0, frozenset(), frozenset(), asis=True)
@@ -129,8 +134,22 @@ def bridge_between(source: Identity, here: Features, target: Identity, there: Fe
     common = there.restore_types | MODULE_TYPES
     if source.vendor != target.vendor:
         common = frozenset(kind for kind in common if kind < FIRST_FAMILY_TYPE)
-    leaves = here.dump_version >= FIRST_VALKEY_VERSION > version > 0
-    return Bridge(version, there.restore_types, common, asis, leaves)
+    new = here.dump_version >= FIRST_VALKEY_VERSION, there.dump_version >= FIRST_VALKEY_VERSION
+    apart, kills = new[0] != new[1], new == (True, False)
+    return Bridge(version, there.restore_types, common, asis, apart=apart, kills=kills)
+
+
+def _strange(dump: bytes) -> bool:
+    """Whether a payload holds an element that the other family writes differently; most are told by their sizes."""
+    kind, size = dump[0], len(dump)
+    if kind not in LISTPACK_TYPES or size < _LEAST_BYTES:
+        return False
+    if size < _CRITICAL_BYTES and (_PACKED not in dump if kind not in _ONE_STRING else dump[1] != _PACKED[0]):
+        return False
+    try:
+        return differs_by_family(dump[:-FOOTER_BYTES])
+    except FormatError:
+        return True  # encoding it anew says what is wrong
 
 
 def way_of(source: Features, target: Features, wish: str) -> str:

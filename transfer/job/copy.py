@@ -18,6 +18,7 @@ from transfer.endpoint.redis.conflicts import CONFLICT_CODE
 from transfer.endpoint.redis.keyfile import readable_again
 from transfer.endpoint.redis.server import Server
 from transfer.job.claim import resume_command, stored
+from transfer.job.clocks import Clocks
 from transfer.job.engine import Engine
 from transfer.job.losses import Gone, emptied, evicted, expired, gone_at, remedy
 from transfer.job.neighbours import own_name, refuse_neighbours
@@ -218,7 +219,7 @@ class _CopyRun:
                 try:
                     with ungrouped():
                         async with pacing.kept():
-                            await self._move_and_prove(source, target, plan, steering)
+                            await self._move_and_prove(source, target, plan, steering, pacing.clocks)
                     break
                 except ReplacedError as error:
                     steering.check()
@@ -231,9 +232,12 @@ class _CopyRun:
             self._report.seconds = self._report.seconds or time.monotonic() - started
             if self._engine.governor.limited:
                 self._report.notes.append("others used the source: it was read politely (--pace max is not held back)")
+            self._report.notes += pacing.clocks.said
             self._settle()
 
-    async def _move_and_prove(self, source: Server, target: Server, plan: CopyPlan, steering: Steering) -> None:
+    async def _move_and_prove(
+        self, source: Server, target: Server, plan: CopyPlan, steering: Steering, clocks: Clocks
+    ) -> None:
         engine = self._engine
         started = time.monotonic()
         structlog.get_logger().info("reading", keys=plan.keys, writing=plan.writing, restarts=self._report.restarts)
@@ -245,12 +249,14 @@ class _CopyRun:
                 self._report.seconds += time.monotonic() - started
             await self._date(source)
             self._settle()
+            await clocks.look()
             steering.check()
             steering.abort_on_stop()
             if self._request.verify == "none":
                 self._report.dbs = await _counted(plan, source, target)
             else:
                 await prove(engine, self._report, self._observer)
+                await clocks.look()
         self._tell_losses(plan, await gone_at(target))
 
     def _tell_losses(self, plan: CopyPlan, gone_by_now: Gone | None) -> None:

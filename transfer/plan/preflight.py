@@ -14,9 +14,8 @@ import anyio
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
-from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard
+from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, skew_hazard
 from transfer.model.selection import Mapping, Selection
-from transfer.model.units import show_ms
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import kept_use
@@ -173,7 +172,7 @@ def _judge(plan: CopyPlan, request: CopyRequest, here: Look, there: Look, later:
     """
     plan.hazards += [look.shard.hazard(look.role, look.side.place) for look in (here, there) if look.shard]
     plan.hazards += target_hazards(there, later, plan.dbs, request)
-    plan.hazards += _skew_hazard(plan, request)
+    plan.hazards += [hazard for hazard in (skew_hazard(plan.skew_ms, request),) if hazard]
     plan.hazards += [
         Hazard("insecure", f"the certificate of the {side} {address} is not verified: anybody may answer there")
         for side, address in (("source", request.source), ("target", request.target))
@@ -184,18 +183,6 @@ def _judge(plan: CopyPlan, request: CopyRequest, here: Look, there: Look, later:
     plan.notes += notes
     plan.warnings += [text for text in (size_warning(here, there, plan.dbs, request), *_not_copied(here)) if text]
     plan.notes += _notes(plan, request)
-
-
-def _skew_hazard(plan: CopyPlan, request: CopyRequest) -> list[Hazard]:
-    if abs(plan.skew_ms) <= request.max_skew_ms or request.ttl in ("rebase", "drop"):
-        return []
-    ahead = "ahead of" if plan.skew_ms > 0 else "behind"
-    text = (
-        f"the target's clock is {show_ms(abs(plan.skew_ms))} {ahead} the source's, more than --max-skew "
-        f"{show_ms(request.max_skew_ms)}: deadlines would come that much too {'early' if plan.skew_ms > 0 else 'late'} "
-        "(--ttl rebase keeps what remains of each)"
-    )
-    return [Hazard("clock-skew", text)]
 
 
 def _not_copied(here: Look) -> list[str]:

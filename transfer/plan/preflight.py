@@ -58,6 +58,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
     )
     if use:
         plan.choices["keep-idle"] = f"{use} of each key, carried by RESTORE"
+    plan.warnings += await _large_key_warnings(request, source, target, here, there, dbs)
     await anyio.sleep(max(0.0, looked_at + BETWEEN_LOOKS_S - anyio.current_time()))
     async with target.link(db=0) as link:
         later = await unrest(link)
@@ -128,9 +129,7 @@ async def _refuse_missing_rights(
     writing: str,
 ) -> None:
     """Raise PermissionDeniedError with every command that either user lacks."""
-    selection = Selection(match=request.match, exclude=request.exclude, sample=request.sample)
-    key = await sample_key(source, next(iter(dbs)), selection)
-    sampled = {"source": key, "target": Mapping(dbs, request.renames).name(key)}
+    sampled = await _sampled(request, source, dbs)
     forbidden = not there.side.features.restores  # then RESTORE is what lacks, not all the commands instead of it
     logical = writing == "logical" and (request.format == "logical" or not forbidden)
     texts: list[str] = []
@@ -154,6 +153,28 @@ async def _refuse_missing_rights(
             where = where or server.where
     if texts:
         raise PermissionDeniedError("; ".join(texts), where=where, commands=commands)
+
+
+async def _sampled(request: CopyRequest, source: Server, dbs: dict[int, int]) -> dict[str, bytes]:
+    """A key that would be copied, by its name on either side."""
+    selection = Selection(match=request.match, exclude=request.exclude, sample=request.sample)
+    key = await sample_key(source, next(iter(dbs)), selection)
+    return {"source": key, "target": Mapping(dbs, request.renames).name(key)}
+
+
+async def _large_key_warnings(
+    request: CopyRequest, source: Server, target: Server, here: Look, there: Look, dbs: dict[int, int]
+) -> list[str]:
+    """What large keys need and a user lacks: without it the copy goes, and they are rejected."""
+    if request.format == "raw":
+        return []
+    sampled, found = await _sampled(request, source, dbs), []
+    for server, look in ((source, here), (target, there)):
+        async with server.link(db=0) as link:
+            lacking = await probe.missing_for_large(link, server.identity, look.role, sample_key=sampled[look.role])
+        if lacking:
+            found.append(f"user {look.user} of the {look.role} {server.where} lacks {', '.join(lacking)}")
+    return [f"keys above --big-key would be rejected: {'; '.join(found)}"] if found else []
 
 
 def _rows(here: Look, there: Look, dbs: dict[int, int]) -> list[DbPlan]:

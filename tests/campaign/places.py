@@ -37,6 +37,8 @@ from transfer.model.endpoint import Address, Secret
 
 PASSWORD = CANARIES["url password"]
 READY_WITHIN_S = 10.0
+SETTABLE = "settable"
+"""A clock that `Server.set_clock` sets while the server runs."""
 _NO_DEBUG_SETTING = "redis-6.2"
 
 
@@ -52,7 +54,7 @@ class Server:
         self.address = Address(path=str(self.folder / "s"), password=Secret(PASSWORD))
         debug = () if version == _NO_DEBUG_SETTING else ("--enable-debug-command", "yes")
         self._command = [str(binary), str(self.folder / "server.conf"), *debug, *options]
-        self._environment = {**os.environ, **_faking(faketime)} if faketime else None
+        self._environment = {**os.environ, **_faking(faketime, self.folder / "clock")} if faketime else None
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: dict[int, Client] = {}
         self.holds: Any = None
@@ -172,6 +174,12 @@ class Server:
                 raise RuntimeError("the replica does not follow")
             time.sleep(0.005)
 
+    def set_clock(self, shift: str) -> None:
+        """Let a settable clock stand *shift* ("-10m") from the real one, at once."""
+        fresh = self.folder / "clock.new"
+        fresh.write_text(shift)
+        fresh.replace(self.folder / "clock")
+
     def pause(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
 
@@ -185,12 +193,16 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _faking(shift: str) -> dict[str, str]:
-    """Environment for a shifted wall clock. Raises Skip without libfaketime."""
+def _faking(shift: str, file: Path) -> dict[str, str]:
+    """Environment for a shifted wall clock; SETTABLE: by what *file* says. Raises Skip without libfaketime."""
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
     if not found:
         raise Skip("libfaketime is not installed")
-    return {"LD_PRELOAD": str(found[0]), "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    told = {"LD_PRELOAD": str(found[0]), "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    if shift != SETTABLE:
+        return told | {"FAKETIME": shift}
+    file.write_text("+0")
+    return told | {"FAKETIME_TIMESTAMP_FILE": str(file), "FAKETIME_NO_CACHE": "1"}
 
 
 class Proxies:

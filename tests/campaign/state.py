@@ -7,10 +7,10 @@ from typing import Any
 
 from tests import oracle
 from tests.campaign import data
-from tests.campaign.bench import NEWEST, Bench, at_keys, need
+from tests.campaign.bench import NEWEST, SECRETS, Bench, at_keys, need
 from tests.campaign.cases import case
 from tests.campaign.child import Run, names_of
-from tests.campaign.places import Server
+from tests.campaign.places import SETTABLE, Server
 from tests.campaign.replaced import role
 from tests.canaries import CANARIES
 
@@ -250,6 +250,85 @@ def skewed(bench: Bench) -> None:
         need(
             run.result["keys"]["expired"] >= len(expired), "expired and not counted:", run.result["keys"], len(expired)
         )
+
+
+_STEPS_MS = {"+1h": 3_600_000, "-1h": -3_600_000, "+10m": 600_000, "-10m": -600_000}
+_LIVES_MS = (20_000, 300_000, 1_500_000, 5_400_000, 86_400_000)
+"""What keys have left: less than either step, between them, more."""
+
+
+@case("S9step", "clock of either side set by 10 min or 1 h in mid-run: refused; allowed: absolute; --ttl rebase", 48)
+def stepped(bench: Bench) -> None:
+    side, shift = ("source", "target")[bench.seed % 2], tuple(_STEPS_MS)[bench.seed // 2 % 4]
+    kind = ("refused", "absolute", "rebased")[bench.seed // 8 % 3]
+    fickle = bench.server(f"{side} with a clock to set", NEWEST, faketime=SETTABLE)
+    fickle.set_clock("+0")
+    plain = bench.server(
+        "plain 9", bench.chance.choice((NEWEST, "redis-7.0", "redis-6.2") if side == "target" else (NEWEST,))
+    )
+    source, target = (fickle, plain) if side == "source" else (plain, fickle)
+    source.empty()
+    target.empty()
+    data.fill(source.client(), bench.seed, 800)
+    now_ms = _now_ms(source)
+    lives = [(b"lives%d" % n, now_ms + _LIVES_MS[n % len(_LIVES_MS)] + n) for n in range(800)]
+    source.client().must([("SET", name, name) for name, _ in lives])
+    source.client().must([("PEXPIREAT", name, at_ms) for name, at_ms in lives])
+    bench.facts |= {"kind": kind, "stepped": f"{side} {shift}", "pair": f"{source.version} to {target.version}"}
+    words = {"refused": (), "absolute": ("--allow", "clock-skew"), "rebased": ("--ttl", "rebase")}[kind]
+    step = at_keys(target, bench.chance.randrange(100, 900), lambda: fickle.set_clock(shift))
+    run = bench.copy(source, target, "--batch", "50", "--rate", "1k/s", *words, on_plan=lambda: None, step=step)
+    need(step.done, "the strike came too late:", run.told())  # type: ignore[attr-defined]
+    if kind == "refused":
+        _refused_in_mid_run(bench, run, source, target, fickle)
+        return
+    need(any(f"the {side}'s clock was set" in line["message"] for line in run.of("warning")), "not said:", run.told())
+    need(not run.of("finding"), "a false finding:", run.of("finding")[:2], run.told())
+    told = names_of(run, "error")
+    need(run.exit == (3 if told else 0), "exit:", run.told())
+    here, there = oracle.snapshot(source.address), oracle.snapshot(target.address)
+    if kind == "absolute":
+        differences = oracle.compare(here, there).without(told)
+        need(not differences, "vanished in silence:", differences.told())
+    else:
+        skew_ms = _STEPS_MS[shift] * (1 if side == "target" else -1)
+        _need_rebased(here, there, told, skew_ms)
+
+
+def _refused_in_mid_run(bench: Bench, run: Run, source: Server, target: Server, fickle: Server) -> None:
+    """It stops and says why; with the clock right again the resume goes on, and names what expired too early."""
+    need(run.exit == 2 and "clock-skew" in run.told() + run.err, "a clock set in mid-run was not refused:", run.told())
+    need("was set" in run.told(), "the step is not named:", run.told())
+    again = bench.run("resume", name="early", environment=SECRETS)
+    need(again.exit == 2 and "clock-skew" in again.told(), "resumed with the clock still wrong:", again.told())
+    fickle.set_clock("+0")
+    again = bench.run("resume", name="resumed", environment=SECRETS)
+    told = names_of(again, "finding") | names_of(again, "error")
+    bench.facts |= {"exit": again.exit, "told": len(told)}
+    need(again.exit in (0, 6, 7) and bool(told) == bool(again.exit), "the resume:", again.told())
+    differences = oracle.compare(oracle.snapshot(source.address), oracle.snapshot(target.address)).without(told)
+    need(not differences, "vanished in silence:", differences.told())
+
+
+def _need_rebased(here: oracle.Snapshot, there: oracle.Snapshot, told: set[oracle.Name], skew_ms: int) -> None:
+    """Every key has what remained of its time, by the clocks before the step or after it; or that time is over."""
+    for name, held in here.keys.items():
+        moments = (held.deadline, held.deadline + skew_ms)
+        found = there.keys.get(name)
+        if name in told:
+            continue
+        if found is None:
+            need(
+                held.deadline >= 0 and min(moments) <= there.until_ms + 500, "vanished in silence:", name, held.deadline
+            )
+            continue
+        need((found.kind, found.value) == (held.kind, held.value), "altered:", name)
+        need((found.deadline < 0) == (held.deadline < 0), "without its deadline, or with one:", name)
+        near = min(abs(found.deadline - at) for at in moments)
+        need(held.deadline < 0 or near <= 500, "another deadline:", name, near)
+    for name in there.keys.keys() - here.keys.keys():
+        least = there.keys[name].deadline - max(0, skew_ms)
+        need(0 <= least <= here.until_ms + 500, "invented:", name, there.keys[name].deadline)
 
 
 def _now_ms(server: Server) -> int:

@@ -173,6 +173,34 @@ async def test_each_right_that_is_lacking_is_named(version: str) -> None:
     assert other[:2] == ["DUMP (for this key)", "PTTL (for this key)"]
 
 
+@every_version
+async def test_what_large_keys_need_is_asked_apart(version: str) -> None:
+    """A user who may copy small keys is told what those lack that go in pieces, under names of their own."""
+    async with running(version) as server:
+        identity, _ = await know(server)
+        lacking = []
+        for role, *rules in (
+            ("source", "-watch", "-hscan", "-getrange", "-xpending", "~*"),
+            ("target", "-sscan", "-renamenx", "-unlink", "-xgroup", "~*"),
+            ("target", "~app:*"),
+            ("target", "~app:*", "~transfer:tmp:*"),
+            ("source", "~*"),
+        ):
+            link = await as_user(server, "+@all", *rules)
+            assert await probe.missing_rights(link, identity, role, values=True, sample_key=b"app:1") == []  # type: ignore[arg-type]
+            lacking.append(await probe.missing_for_large(link, identity, role, sample_key=b"app:1"))  # type: ignore[arg-type]
+            assert await link.command("DBSIZE") == 0
+            await link.close()
+
+    assert lacking == [
+        ["WATCH", "HSCAN", "GETRANGE", "XPENDING"],
+        ["SSCAN", "XGROUP|CREATE", "XGROUP|CREATECONSUMER", "UNLINK", "RENAMENX"],
+        ["keys transfer:tmp:*"],
+        [],
+        [],
+    ]
+
+
 async def test_rights_are_known_where_multi_is_forbidden() -> None:
     """Nothing is run for real then: ACL DRYRUN is asked instead, and without it only MULTI is named."""
     async with running("redis-7.0") as server:

@@ -385,6 +385,24 @@ async def test_missing_rights_are_named_for_both_sides_at_once(version: str) -> 
     assert "pw-" not in caught.value.message
 
 
+async def test_rights_that_only_large_keys_need_are_a_warning() -> None:
+    """The copy is not refused for them; the keys that would be rejected are told, and whose right it is."""
+    async with two() as (a, b):
+        await ask(a, "SET", "app:1", "v")
+        await ask(a, "ACL", "SETUSER", "reader", "on", "nopass", "~*", "&*", "+@all", "-zscan")
+        await ask(b, "ACL", "SETUSER", "writer", "on", "nopass", "~app:*", "&*", "+@all", "-setrange")
+        source = at(a, username="reader", password=Secret("any"))
+        target = at(b, username="writer", password=Secret("any"))
+        found = await plan(source, target, match=(b"app:*",))
+        raw = await plan(source, target, match=(b"app:*",), format="raw")
+
+    (warning,) = [text for text in found.warnings if "big-key" in text]
+    assert "keys above --big-key would be rejected: user reader of the source" in warning
+    assert "lacks ZSCAN; user writer of the target" in warning
+    assert warning.endswith("keys transfer:tmp:*, SETRANGE") or warning.endswith("SETRANGE, keys transfer:tmp:*")
+    assert not [text for text in raw.warnings if "big-key" in text]
+
+
 async def test_a_user_of_some_keys_may_copy_those() -> None:
     """Rights are asked for a key the copy would take, under the name it gets."""
     async with two() as (a, b):

@@ -20,6 +20,7 @@ from transfer.endpoint.redis.functions import copy_functions
 from transfer.endpoint.redis.keyfile import readable_again
 from transfer.endpoint.redis.server import Server
 from transfer.job.claim import resume_command, stored
+from transfer.job.clocks import Clocks
 from transfer.job.engine import Engine
 from transfer.job.losses import Gone, emptied, evicted, expired, gone_at, remedy
 from transfer.job.neighbours import own_name, refuse_neighbours
@@ -234,7 +235,7 @@ class CopyRun:
                 try:
                     with ungrouped():
                         async with pacing.kept():
-                            await self._move_and_prove(source, target, plan, steering)
+                            await self._move_and_prove(source, target, plan, steering, pacing.clocks)
                     break
                 except ReplacedError as error:
                     steering.check()
@@ -248,6 +249,7 @@ class CopyRun:
             self._report.route = self._engine.route
             if self._engine.governor.limited and self._engine.route == "scan":
                 self._report.notes.append("others used the source: it was read politely (--pace max is not held back)")
+            self._report.notes += pacing.clocks.said
             self._settle()
 
     async def _copy_functions(self, plan: CopyPlan, source: Server, target: Server) -> None:
@@ -263,7 +265,9 @@ class CopyRun:
                 self._report.not_copied.append(text)
                 self._observer.warning(f"not copied: {text}")
 
-    async def _move_and_prove(self, source: Server, target: Server, plan: CopyPlan, steering: Steering) -> None:
+    async def _move_and_prove(
+        self, source: Server, target: Server, plan: CopyPlan, steering: Steering, clocks: Clocks
+    ) -> None:
         engine = self._engine
         await self._copy_functions(plan, source, target)
         started = time.monotonic()
@@ -276,12 +280,14 @@ class CopyRun:
                 self._report.seconds += time.monotonic() - started
             await self._date(source)
             self._settle()
+            await clocks.look()
             steering.check()
             steering.abort_on_stop()
             if self._request.verify == "none":
                 self._report.dbs = await self._counted(plan, source, target)
             else:
                 await self._prove()
+                await clocks.look()
         self._tell_losses(plan, await gone_at(target))
 
     def _watched(self, source: Server) -> AbstractAsyncContextManager[object]:

@@ -3,6 +3,7 @@
     source -> Beside (PING, who is there) -> Governor: how much is asked of it at once
     target -> replicas -> Pace.holds: nothing is written while one of them is too far behind
     primary of a source that is a replica -> the same, while that one is too far behind
+    either -> its clock -> Clocks: goes on by the stepped one, or refuses
     store  -> what `jobs pace` asked for -> Pace, Governor; and back, what the pace is now
 
 Rule 1: a watcher that cannot see goes on looking, and the work goes on with the pace it had.
@@ -21,10 +22,11 @@ import structlog
 from transfer.endpoint.redis.beside import Beside
 from transfer.endpoint.redis.replicas import lag_bytes, replication
 from transfer.endpoint.redis.server import Server
+from transfer.job.clocks import Clocks
 from transfer.job.engine import Engine
 from transfer.job.replica import ReplicaLag, Standby
 from transfer.job.store import JobStore
-from transfer.model.errors import GaveUpError, TransferError
+from transfer.model.errors import GaveUpError, GuardError, TransferError
 from transfer.model.ports import Observer
 from transfer.model.units import show_bytes, show_ms
 from transfer.pipeline.pace import Pace
@@ -37,6 +39,7 @@ _ALONE_S = 0.25
 _RETRY_S = 1.0
 _LAG_S, _NEAR_LAG_S = 0.25, 0.1
 _STORE_S = 0.5
+_CLOCK_S = 0.5
 
 
 class Pacing:
@@ -50,6 +53,7 @@ class Pacing:
         self._store, self._job, self._observer = store, job, observer
         self._limit_bytes = engine.request.max_target_lag_bytes
         self._lag_bytes = 0
+        self.clocks = Clocks(engine, observer)
         patience_s = engine.request.give_up_after_ms / 1000
         self._target, self._replica = (_Hold(engine.pace, observer, patience_s, who) for who in ("target", "replica"))
         self._standby = standby
@@ -62,6 +66,7 @@ class Pacing:
 
         Raises:
             GaveUpError: a replica stayed too far behind for all of the give-up time.
+            GuardError: a clock was stepped, so that deadlines are wrong at the target, and nobody accepted that.
         """
         async with anyio.create_task_group() as group:
             if self._engine.source_is_live:
@@ -91,6 +96,8 @@ class Pacing:
                     await self._look_beside(beside)
                 finally:
                     await beside.close()
+            except GuardError:
+                raise
             except TransferError as error:
                 structlog.get_logger().debug("the source's latency cannot be watched", error=error.message)
                 if first:
@@ -100,9 +107,12 @@ class Pacing:
                 await anyio.sleep(_RETRY_S)
 
     async def _look_beside(self, beside: Beside) -> None:
-        looked_at = float("-inf")
+        looked_at = clock_at = float("-inf")
         while True:
             governor = self._governor
+            if anyio.current_time() - clock_at > _CLOCK_S:
+                clock_at = anyio.current_time()
+                self.clocks.judge("source", await beside.step_ms())
             if governor.regulates and anyio.current_time() - looked_at > _LOOK_AROUND_S:
                 looked_at = anyio.current_time()
                 governor.company(await beside.others())
@@ -112,6 +122,7 @@ class Pacing:
 
     async def _watch_target(self) -> None:
         async def look(link: Link) -> bool:
+            self.clocks.judge("target", await self._engine.target.look_at_clock(link))
             self._lag_bytes = await lag_bytes(link)
             self._target.judge(
                 anyio.current_time(),
@@ -146,7 +157,7 @@ class Pacing:
                 async with server.link(db=0) as link:
                     while True:  # noqa: ASYNC110 - the server sets no event
                         await anyio.sleep(_NEAR_LAG_S if await look(link) else _LAG_S)
-            except GaveUpError:
+            except (GaveUpError, GuardError):
                 raise
             except TransferError:
                 hold.let_go()

@@ -7,6 +7,7 @@ import hashlib
 import msgspec
 
 from transfer.model.endpoint import Address, Features, Identity
+from transfer.model.units import show_ms
 
 BIG_KEY_BYTES = 16 << 20
 """--big-key where it is not given: DUMP of a set of this size takes 80 ms of the source's thread (measured)."""
@@ -147,3 +148,16 @@ class CopyPlan(msgspec.Struct, kw_only=True):
             "choices": dict(sorted(self.choices.items())),
         }
         return "sha256:" + hashlib.sha256(msgspec.json.encode(stable, order="deterministic")).hexdigest()
+
+
+def skew_hazard(skew_ms: int, request: CopyRequest) -> Hazard | None:
+    """What a target's clock *skew_ms* ahead of the source's does to deadlines, if that is more than was allowed."""
+    if abs(skew_ms) <= request.max_skew_ms or request.ttl in ("rebase", "drop"):
+        return None
+    ahead, when = ("ahead of", "early") if skew_ms > 0 else ("behind", "late")
+    text = (
+        f"the target's clock is {show_ms(abs(skew_ms))} {ahead} the source's, more than --max-skew "
+        f"{show_ms(request.max_skew_ms)}: deadlines would come that much too {when} "
+        "(--ttl rebase keeps what remains of each)"
+    )
+    return Hazard("clock-skew", text)

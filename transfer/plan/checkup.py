@@ -37,7 +37,9 @@ async def check_up(server: Server, look: Look, roles: Sequence[Role]) -> list[Ch
     """Every check of one open server for the *roles* it may have. Nothing is written."""
     checks = [_role(look, roles), _memory(look), await _persistence(server), _databases(look), _clock(look)]
     checks += [_payloads(look), _abilities(look)]
-    return checks + [await _rights(server, look, role, alone=len(roles) == 1) for role in roles]
+    for role in roles:
+        checks += [await _rights(server, look, role, alone=len(roles) == 1), await _large_keys(server, look, role)]
+    return checks
 
 
 def _role(look: Look, roles: Sequence[Role]) -> Check:
@@ -102,6 +104,16 @@ def _abilities(look: Look) -> Check:
     has = ", ".join(name for name, there in asked.items() if there) or "none"
     lacks = ", ".join(name for name, there in asked.items() if not there)
     return Check("abilities", "ok", has + (f"; not: {lacks}" if lacks else ""))
+
+
+async def _large_keys(server: Server, look: Look, role: Role) -> Check:
+    """A right that only these need ends no copy."""
+    async with server.link(db=0) as link:
+        lacking = await probe.missing_for_large(link, server.identity, role)
+    name = f"large keys as {role}"
+    if not lacking:
+        return Check(name, "ok", "may go piece by piece")
+    return Check(name, "warn", f"those above --big-key would be rejected: user {look.user} lacks {', '.join(lacking)}")
 
 
 async def _rights(server: Server, look: Look, role: Role, *, alone: bool) -> Check:

@@ -15,9 +15,8 @@ from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.bridge import LOGICAL, RAW, RESTAMP, way_of
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
-from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows
+from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows, skew_hazard
 from transfer.model.selection import Mapping, Selection
-from transfer.model.units import show_ms
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import kept_use
@@ -77,6 +76,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
         plan.choices["route"] = _ROUTES[route.name]
     if use:
         plan.choices["keep-idle"] = f"{use} of each key, carried by RESTORE"
+    plan.warnings += await _large_key_warnings(request, source, target, here, there, dbs)
     await anyio.sleep(max(0.0, looked_at + BETWEEN_LOOKS_S - anyio.current_time()))
     async with target.link(db=0) as link:
         later = await unrest(link)
@@ -143,9 +143,7 @@ async def _refuse_missing_rights(
     writing: str,
 ) -> None:
     """Raise PermissionDeniedError with every command that either user lacks."""
-    selection = Selection(match=request.match, exclude=request.exclude, sample=request.sample)
-    key = await sample_key(source, next(iter(dbs)), selection)
-    sampled = {"source": key, "target": Mapping(dbs, request.renames).name(key)}
+    sampled = await _sampled(request, source, dbs)
     forbidden = not there.side.features.restores  # then RESTORE is what lacks, not all the commands instead of it
     logical = writing == "logical" and (request.format == "logical" or not forbidden)
     texts: list[str] = []
@@ -171,6 +169,28 @@ async def _refuse_missing_rights(
         raise PermissionDeniedError("; ".join(texts), where=where, commands=commands)
 
 
+async def _sampled(request: CopyRequest, source: Server, dbs: dict[int, int]) -> dict[str, bytes]:
+    """A key that would be copied, by its name on either side."""
+    selection = Selection(match=request.match, exclude=request.exclude, sample=request.sample)
+    key = await sample_key(source, next(iter(dbs)), selection)
+    return {"source": key, "target": Mapping(dbs, request.renames).name(key)}
+
+
+async def _large_key_warnings(
+    request: CopyRequest, source: Server, target: Server, here: Look, there: Look, dbs: dict[int, int]
+) -> list[str]:
+    """What large keys need and a user lacks: without it the copy goes, and they are rejected."""
+    if request.format == "raw":
+        return []
+    sampled, found = await _sampled(request, source, dbs), []
+    for server, look in ((source, here), (target, there)):
+        async with server.link(db=0) as link:
+            lacking = await probe.missing_for_large(link, server.identity, look.role, sample_key=sampled[look.role])
+        if lacking:
+            found.append(f"user {look.user} of the {look.role} {server.where} lacks {', '.join(lacking)}")
+    return [f"keys above --big-key would be rejected: {'; '.join(found)}"] if found else []
+
+
 def _rows(here: Look, there: Look, dbs: dict[int, int]) -> list[DbPlan]:
     none = (0, 0)
     return [
@@ -187,7 +207,7 @@ def _judge(plan: CopyPlan, request: CopyRequest, here: Look, there: Look, later:
     """
     plan.hazards += [look.shard.hazard(look.role, look.side.place) for look in (here, there) if look.shard]
     plan.hazards += target_hazards(there, later, plan.dbs, request)
-    plan.hazards += _skew_hazard(plan, request)
+    plan.hazards += [hazard for hazard in (skew_hazard(plan.skew_ms, request),) if hazard]
     plan.hazards += insecure(request)
     hazards, notes = touch(here)
     plan.hazards += hazards
@@ -203,18 +223,6 @@ def insecure(request: CopyRequest) -> list[Hazard]:
         for side, address in (("source", request.source), ("target", request.target))
         if address.tls and not address.verify_tls
     ]
-
-
-def _skew_hazard(plan: CopyPlan, request: CopyRequest) -> list[Hazard]:
-    if abs(plan.skew_ms) <= request.max_skew_ms or request.ttl in ("rebase", "drop"):
-        return []
-    ahead = "ahead of" if plan.skew_ms > 0 else "behind"
-    text = (
-        f"the target's clock is {show_ms(abs(plan.skew_ms))} {ahead} the source's, more than --max-skew "
-        f"{show_ms(request.max_skew_ms)}: deadlines would come that much too {'early' if plan.skew_ms > 0 else 'late'} "
-        "(--ttl rebase keeps what remains of each)"
-    )
-    return [Hazard("clock-skew", text)]
 
 
 def _not_copied(here: Look) -> list[str]:

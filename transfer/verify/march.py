@@ -68,7 +68,7 @@ class March:
         self._new_records = new_records
         self._options = options
         self._on_finding, self._on_progress = on_finding, on_progress
-        deadlines = Deadlines(mapping.ttl, options.ttl_tolerance_ms, left.now_ms, right.now_ms)
+        deadlines = Deadlines(mapping.ttl, options.ttl_tolerance_ms, left, right)
         self._deadlines = deadlines
         self._looker = Looker(left, right, selection, mapping, deadlines, HASHES[options.digest])
         self.result = VerifyResult(mode=options.mode)
@@ -109,6 +109,7 @@ class March:
             pauses_s=self._options.pauses_s,
             new_records=self._new_records,
             on_finding=self._on_finding,
+            clocks=(self._left.look_at_clock, self._right.look_at_clock),
         )
         try:
             before = await self._populations(left_dbs, right_db)

@@ -4,13 +4,15 @@
           `-> apart -> suspects (names only) -> pause, look again, up to 3 rounds -> conclude -> Finding | nothing
 
 Rule 1: a key is told once, however often SCAN names it.
-Rule 2: who knows of changes is asked last, after everything read before is known to them.
+Rule 2: who knows of changes is asked last, after everything read before is known to them. The clocks are looked at
+        before each round.
 Rule 3: when thousands of keys differ, nothing is in flight any more: one round is enough then.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 
 import anyio
 
@@ -47,11 +49,13 @@ class Rounds:
         pauses_s: tuple[float, ...],
         new_records: NewRecords,
         on_finding: FindingListener,
+        clocks: tuple[Callable[[], Awaitable[None]], ...] = (),
     ) -> None:
         self._looker, self._tally, self._deadlines, self._result = looker, tally, deadlines, result
         self._changes, self._promise = changes, promise
         self._pauses_s = pauses_s
         self._on_finding = on_finding
+        self._clocks = clocks
         self._told = new_records(0)
         self._told_count = 0
         self._suspects: defaultdict[int, list[bytes]] = defaultdict(list)
@@ -97,7 +101,13 @@ class Rounds:
         for number, pause in enumerate(pauses, start=1):
             if suspects:
                 await anyio.sleep(pause)
+                await self._look_at_clocks()
             suspects = await self._again(suspects, last=number == len(pauses))
+
+    async def _look_at_clocks(self) -> None:
+        """Whether a key is past its deadline must not be told by a clock that was stepped meanwhile."""
+        for look in self._clocks:
+            await look()
 
     async def _again(self, suspects: dict[int, list[bytes]], *, last: bool) -> defaultdict[int, list[bytes]]:
         """Look at suspects once more; those that still differ are returned, or concluded in the *last* round."""

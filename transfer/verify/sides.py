@@ -79,6 +79,12 @@ class Keyspace(Protocol):
     def now_ms(self) -> int:
         """This side's clock."""
 
+    def moments_ms(self) -> list[int]:
+        """This side's clock, and what it would say now, had it not been stepped while this run wrote by it."""
+
+    async def look_at_clock(self) -> None:
+        """Make sure that `now_ms` is right: the clock may have been stepped."""
+
 
 class Records(Protocol):
     """An append-only map from 8-byte hashes to values of one width; bounded in memory; the last value holds."""

@@ -64,6 +64,13 @@ class FileKeyspace:
     def now_ms(self) -> int:
         return self.file.now_ms()
 
+    def moments_ms(self) -> list[int]:
+        """The clock of a file is never set."""
+        return [self.now_ms()]
+
+    async def look_at_clock(self) -> None:
+        """There is none to look at."""
+
     async def pages(self, db: int, match: bytes | None = None, kind: str | None = None) -> AsyncIterator[list[bytes]]:
         """Names in *db*; what *match* and *kind* would leave out is among them, too."""
         for number, place in enumerate(self.file.blocks):

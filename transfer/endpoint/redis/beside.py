@@ -1,6 +1,6 @@
-"""A server beside the work: how long it takes to answer, and whether others use it.
+"""A server beside the work: how long it takes to answer, whether others use it, and whether its clock is stepped.
 
-    Beside.open -> link of its own -> ping_ms, others (again and again) -> close
+    Beside.open -> link of its own -> ping_ms, others, step_ms (again and again) -> close
 
 Rule 1: the time our own process was at work while an answer may have lain there is taken off: it is not the server's.
 Rule 2: others are connections that are not ours and asked something within `_RECENT_S`; replicas are none, a new
@@ -45,6 +45,10 @@ class Beside:
         await self._link.command("PING")  # a refusal takes as long
         waited = time.perf_counter() - began
         return max(0.0, waited - (time.process_time() - worked)) * 1000
+
+    async def step_ms(self) -> int:
+        """As `Server.look_at_clock`."""
+        return await self._server.look_at_clock(self._link)
 
     async def others(self) -> bool:
         """Whether anybody else uses the server."""

@@ -74,6 +74,14 @@ class LiveKeyspace:
         """The server's clock."""
         return self.server.now_ms()
 
+    def moments_ms(self) -> list[int]:
+        """The server's clock, and what it would say had it not been stepped."""
+        return self.server.moments_ms()
+
+    async def look_at_clock(self) -> None:
+        """Go by what the server's clock says now."""
+        await self.server.asked(self.server.look_at_clock)
+
     async def pages(self, db: int, match: bytes | None = None, kind: str | None = None) -> AsyncIterator[list[bytes]]:
         """Names in *db*, each that stays at least once, filtered by the server (SCAN MATCH, TYPE)."""
         if self._keys_from:

@@ -15,7 +15,7 @@ import msgspec
 from transfer.codec import resp
 from transfer.endpoint.redis.abilities import probe_features
 from transfer.endpoint.redis.info import granted, number, pairs_of, read_info
-from transfer.endpoint.redis.rights import missing_rights
+from transfer.endpoint.redis.rights import missing_for_large, missing_rights
 from transfer.model.endpoint import Identity
 from transfer.wire.link import ErrorReply, Link
 
@@ -27,6 +27,7 @@ __all__ = [
     "is_loading",
     "keyspace",
     "memory",
+    "missing_for_large",
     "missing_rights",
     "probe_features",
     "time_ms",

@@ -1,9 +1,11 @@
 """Which commands that are needed the user lacks, asked of the server itself.
 
-    MULTI -> every command, with a sample key -> +QUEUED or -NOPERM -> DISCARD
+    WATCH, MULTI -> every command, with a sample key -> +QUEUED or -NOPERM -> DISCARD
 
 The server checks rights when it queues, so nothing runs, no key is made, and key patterns count. It needs no right
 to ACL commands and holds for every version. Where MULTI itself is forbidden, ACL DRYRUN (7.0+) answers instead.
+
+What only keys go by that are copied in pieces is asked apart: without it a copy is possible, and rejects those.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from typing import Literal
 
 from transfer.codec import resp
 from transfer.endpoint.redis.abilities import about_key, unlikely_key
+from transfer.endpoint.redis.big.temporary import temporary_name
 from transfer.model.endpoint import Identity
+from transfer.model.selection import TEMPORARY_PREFIX
 from transfer.wire.link import ErrorReply, Link, Reply
 
 Words = tuple[bytes | str | int, ...]
@@ -20,6 +24,10 @@ Role = Literal["source", "target"]
 
 OTHER_KEY = " (for this key)"
 """Added to a name when the command is allowed, but not for the sample key."""
+TEMPORARY_KEYS = f"keys {TEMPORARY_PREFIX.decode()}*"
+"""Stands for every command that is allowed, but not for the names under which large values are built."""
+_FIELD_DEADLINES = {"redis": (7, 4), "valkey": (9, 0)}
+"""First versions with HPEXPIRETIME."""
 
 
 async def user_of(link: Link) -> str:
@@ -46,13 +54,34 @@ async def missing_rights(
 
     Spends the link: it may be closed afterwards, where DISCARD is forbidden.
     """
-    wanted = _wanted(identity, role, sample_key or unlikely_key(), values=values or logical, logical=logical)
+    key = sample_key or unlikely_key()
+    return await _lacking(link, _wanted(identity, role, key, values=values or logical, logical=logical))
+
+
+async def missing_for_large(link: Link, identity: Identity, role: Role, *, sample_key: bytes = b"") -> list[str]:
+    """As `missing_rights`: what keys above --big-key need beside that, which are read and built in pieces."""
+    key = sample_key or unlikely_key()
+    fields = identity.version >= _FIELD_DEADLINES.get(identity.vendor, (1 << 30,))
+    lacking = await _lacking(link, _piece_readers(key, fields=fields))
+    if role == "target" and not link.closed:
+        found = await _lacking(link, _piece_writers(temporary_name("none", 0, key), fields=fields))
+        lacking += [TEMPORARY_KEYS if name.endswith(OTHER_KEY) else name for name in found]
+    return list(dict.fromkeys(lacking))
+
+
+async def _lacking(link: Link, wanted: list[Words]) -> list[str]:
+    watches = [
+        words for words in wanted if words[0] == "WATCH"
+    ]  # never queued; Valkey says so before it looks at rights
+    wanted = [words for words in wanted if words[0] != "WATCH"]
+    watched = await link.ask(b"".join(resp.command(*words) for words in watches), len(watches)) if watches else []
+    lacking = [name for words, answer in zip(watches, watched, strict=True) for name in _verdict(_name(words), answer)]
     opened = await link.command("MULTI")
     if isinstance(opened, ErrorReply):
-        return [*(await _dry_run(link, wanted)), *_verdict("MULTI", opened)]
+        return [*lacking, *(await _dry_run(link, wanted)), *_verdict("MULTI", opened)]
     request = b"".join(resp.command(*words) for words in wanted)
     *answers, closed = await link.ask(request + resp.command("DISCARD"), len(wanted) + 1)
-    lacking = [name for words, answer in zip(wanted, answers, strict=True) for name in _verdict(_name(words), answer)]
+    lacking += [name for words, answer in zip(wanted, answers, strict=True) for name in _verdict(_name(words), answer)]
     if isinstance(closed, ErrorReply):
         await link.close()
         return lacking
@@ -95,6 +124,23 @@ def _writers(key: bytes) -> list[Words]:
         ("DEL", key),
         ("UNLINK", key),
     ]
+
+
+def _piece_readers(key: bytes, *, fields: bool) -> list[Words]:
+    """What PieceReader asks, of the source and, for verify, of the target."""
+    wanted: list[Words] = [("WATCH", key), ("UNWATCH",)]
+    wanted += [(name, key) for name in ("STRLEN", "LLEN", "SCARD", "ZCARD", "HLEN", "XLEN")]
+    wanted += [(name, key, 0) for name in ("SSCAN", "ZSCAN", "HSCAN")]
+    wanted += [("GETRANGE", key, 0, 0), ("LRANGE", key, 0, 0), ("XRANGE", key, "-", "+"), ("XINFO", "STREAM", key)]
+    wanted.append(("XPENDING", key, "", "-", "+", 1))
+    return [*wanted, ("HPEXPIRETIME", key, "FIELDS", 1, "")] if fields else wanted
+
+
+def _piece_writers(name: bytes, *, fields: bool) -> list[Words]:
+    """What builds a value under the temporary *name*, and moves it from there."""
+    wanted = [words for words in _writers(name) if words[0] not in ("SET", "DEL")]
+    wanted += [("SETRANGE", name, 0, ""), ("RENAMENX", name, name), ("RENAME", name, name)]
+    return [*wanted, ("HPEXPIREAT", name, 1, "FIELDS", 1, "")] if fields else wanted
 
 
 def _name(words: Words) -> str:

@@ -2,6 +2,7 @@
 
 open -> link ... (lost) -> redial: backoff -> dial -> who answers? -> the same process: a new link
                                                                  -> another: ReplacedError, nothing is sent
+TIME, again and again -> the clock is where it was thought to be | it drifted: measured anew | it was stepped: told
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from transfer.wire.understood import understood
 
 _T = TypeVar("_T")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
+_DRIFT_MS, STEP_MS = 20, 250
+"""A clock that is so far from where it was thought to be is measured anew; was stepped."""
 
 
 class Server:
@@ -43,6 +46,7 @@ class Server:
         self.on_wait: Callable[[str], None] = lambda text: None
         self.redials = 0
         self._offset_ms = 0
+        self._earlier_offsets_ms: list[int] = []
         self.round_trip_s = 0.0
         self._probes_restore = True
         self._announced: list[Link] = []
@@ -94,7 +98,27 @@ class Server:
         async with self.link(db=0) as link:  # the database of the URL need not exist
             self.identity = await probe.identify(link)
             self.features = await probe.probe_features(link, self.identity, restores=self._probes_restore)
-            self._offset_ms = await self._measure_offset_ms(link)
+            await self._set_offset(link)
+
+    async def look_at_clock(self, link: Link) -> int:
+        """Ask whether the server's clock is still where it was thought to be, and go by what it says from now on.
+
+        Returns by how many ms it was stepped since it was last measured, 0 if it was not.
+        """
+        before, there, after = time.monotonic(), await probe.time_ms(link), time.monotonic()
+        least, most = (there - (ours + self._clock) * 1000 for ours in (after, before))
+        if least - _DRIFT_MS <= self._offset_ms <= most + _DRIFT_MS:
+            return 0
+        return await self._set_offset(link)
+
+    async def _set_offset(self, link: Link) -> int:
+        """Measure the clock. One that drifts is a step at last: keys were written by where it stood."""
+        known, self._offset_ms = self._offset_ms, await self._measure_offset_ms(link)
+        earlier = self._earlier_offsets_ms
+        if not earlier or all(abs(self._offset_ms - other) > STEP_MS for other in earlier):
+            earlier.append(self._offset_ms)
+        step_ms = self._offset_ms - known
+        return step_ms if len(earlier) > 1 and abs(step_ms) > STEP_MS else 0
 
     async def _measure_offset_ms(self, link: Link) -> int:
         """Server clock minus our monotonic wall clock; the middle of the fastest of three looks. Its length is kept."""
@@ -112,8 +136,13 @@ class Server:
         return self._offset_ms
 
     def now_ms(self) -> int:
-        """The server's clock now, from the offset measured when it was opened; steps of ours do not matter."""
+        """The server's clock now, from the offset that was measured last; steps of ours do not matter."""
         return int((time.monotonic() + self._clock) * 1000) + self._offset_ms
+
+    def moments_ms(self) -> list[int]:
+        """`now_ms`, and what the clock would say now, had it not been stepped since `open`: once for each step."""
+        earlier = [offset - self._offset_ms for offset in self._earlier_offsets_ms]
+        return [now := self.now_ms(), *(now + shift for shift in earlier if abs(shift) > STEP_MS)]
 
     @asynccontextmanager
     async def link(

@@ -401,7 +401,9 @@ async def test_a_replica_source_that_takes_over_other_data_is_read_again(delay: 
             await ask(source, "REPLICAOF", other.address.host, other.address.port)
 
         half = some_keys_at(target, 1)
-        report = await struck(source, target, tmp_path, strike, reached=half, batch=50, rate_keys_per_s=1500)
+        report = await struck(
+            source, target, tmp_path, strike, reached=half, batch=50, rate_keys_per_s=1500, route="scan"
+        )
 
         assert report.restarts >= 1
         assert (report.exit, report.verified, report.keys.conflicts) == (0, True, 0)

@@ -39,6 +39,7 @@ from transfer.job.steer import Steering
 from transfer.job.store import JobStore
 from transfer.job.trail import Trail
 from transfer.model.endpoint import Identity
+from transfer.model.errors import AGAIN, RESUME, RESUME_HINT, TransferError
 from transfer.model.plan import CopyPlan, CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.report import Report
@@ -146,8 +147,9 @@ class ExportEngine(Engine):
 class ExportRun(CopyRun):
     """One export."""
 
-    def _resume_hint(self) -> str:
-        return "run the same command again: an export begins anew"
+    def _next_command(self, error: TransferError) -> str:
+        """There is no resume: an export begins anew."""
+        return error.hint.replace(RESUME_HINT, f"{AGAIN}: an export begins anew").replace(RESUME, AGAIN)
 
     async def _run(self) -> None:
         source = await open_one(self._request, self._request.source, self._report.job)

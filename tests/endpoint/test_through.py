@@ -101,7 +101,7 @@ async def test_a_payload_is_stamped_for_its_target_as_it_passes(key: bytes) -> N
     """Of another version by its footer, the same by its body; what is noted is the source's payload."""
     async with running("valkey-9.1") as source, running("redis-8.2") as target:
         await ask(source, "SET", "k", "x" * 5000)
-        await ask(source, "RPUSH", "lasts", *range(100))
+        await ask(source, "ZADD", "lasts", *(word for n in range(600) for word in (n, f"member:{n}")))
         left, right = await Server.open(source.address), await Server.open(target.address)
         bridge = bridge_between(left.identity, left.features, right.identity, right.features, wish="auto")
         dump = await ask(source, "DUMP", key)

@@ -57,7 +57,8 @@ async def test_the_words_for_people_name_what_is_next(tmp_path: Path) -> None:
             await copy.end()
 
     written = copy.result["keys"]["written"]
-    assert said.out == f"{job}  paused, {written:,} keys written; go on with: transfer resume {job}\n"
+    going_on = f"transfer resume {job} --state {tmp_path}"
+    assert said.out == f"{job}  paused, {written:,} keys written; go on with: {going_on}\n"
 
 
 @pytest.mark.parametrize("word", ["pause", "cancel"])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.running import Said, transfer
 from tests.job.filling import fill
+from tests.rdbfiles import saved
 from tests.servers import ask, running
 from transfer.endpoint.redis.throwaway import ThrowawayServer
 
@@ -49,3 +52,21 @@ async def test_what_a_copy_proved_can_be_proved_again(tmp_path: Path) -> None:
         assert said.exit == 0, said
         assert digests(copied).pop() in said.out
         assert "digests: canonical 1" in said.out
+
+
+@pytest.mark.parametrize("version", ["redis-8.2", "valkey-9.1"])
+async def test_a_file_has_the_digest_of_the_server_that_saved_it(version: str, tmp_path: Path) -> None:
+    """Every type, deadlines of hash fields among them, whose numbers the two families count differently."""
+    async with running(version) as server, running(version) as twin:
+        for place in (server, twin):
+            fill(place.address, 300)
+            await ask(place, "HSET", "fields", "f", "v", "g", "w")
+            await ask(place, "HPEXPIREAT", "fields", "4070908800000", "FIELDS", "1", "f")
+        path = await saved(server, tmp_path / "dump.rdb")
+        words = ("--digest", "canonical", "--json", "--state", str(tmp_path / "state"))
+
+        live = transfer("verify", server.url, twin.url, *words)
+        filed = transfer("verify", str(path), server.url, *words)
+
+        assert (live.exit, filed.exit) == (0, 0), (live, filed)
+        assert digests(live) == digests(filed)

@@ -14,8 +14,8 @@ from typing import Protocol
 import xxhash
 
 from transfer.codec.canonical import digest
-from transfer.codec.dump import FOOTER_BYTES, version_of
-from transfer.codec.rdb.decode import decode
+from transfer.codec.dump import FOOTER_BYTES
+from transfer.codec.rdb.decode import decode_payload
 from transfer.model.errors import FormatError
 from transfer.model.value import Value
 from transfer.verify.checks import value_digest
@@ -54,7 +54,7 @@ class CanonicalHashes:
 
     def of_payload(self, payload: bytes) -> bytes:
         try:
-            return digest(decode(payload[:-FOOTER_BYTES], version_of(payload)))
+            return digest(decode_payload(payload))
         except FormatError:
             return body_hash(payload[:-FOOTER_BYTES])
 

@@ -18,10 +18,9 @@ from typing import TypeVar
 import anyio
 import msgspec
 
-from transfer.codec.dump import FOOTER_BYTES, type_name, version_of
-from transfer.codec.rdb.decode import decode
+from transfer.codec.dump import FOOTER_BYTES, type_name
+from transfer.codec.rdb.decode import decode_both
 from transfer.codec.unordered import same_items
-from transfer.model.errors import FormatError
 from transfer.model.report import Verdict
 from transfer.model.selection import Mapping, Selection
 from transfer.model.value import ReadValue, Value
@@ -34,8 +33,6 @@ _FIRST_FAMILY_TYPE = 22
 """From this type byte on, numbers mean different things to Redis and to Valkey."""
 _VALUES_BYTES = 8 << 20
 """Payload bytes of keys whose values are read together."""
-_DECODED_BYTES = 256 << 10
-"""Payloads above this are not decoded here, where everything else would wait for it: their values are read."""
 _T = TypeVar("_T")
 
 
@@ -318,14 +315,8 @@ async def at_once(first: Callable[[], Awaitable[_T]], second: Callable[[], Await
 
 def _held_by_both(ours: bytes, theirs: bytes) -> Value | None:
     """The value that both payloads hold; None if they are not known to hold the same."""
-    if max(len(ours), len(theirs)) > _DECODED_BYTES:
-        return None
-    try:
-        left = decode(ours[:-FOOTER_BYTES], version_of(ours))
-        right = decode(theirs[:-FOOTER_BYTES], version_of(theirs))
-    except FormatError:
-        return None
-    return left if compare(left, right)[0] is Verdict.MATCH else None
+    values = decode_both(ours, theirs)
+    return values[0] if values is not None and compare(*values)[0] is Verdict.MATCH else None
 
 
 def _footers_differ(ours: list[bytes | None], theirs: list[bytes | None]) -> bool:

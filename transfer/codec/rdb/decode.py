@@ -25,6 +25,8 @@ from transfer.model.value import HashValue, ListValue, SetValue, SortedSetValue,
 
 FIRST_VALKEY_VERSION = 80
 """RDB versions from here on are Valkey's."""
+_DECODED_BYTES = 256 << 10
+"""A larger payload is not decoded beside others, which would wait for it."""
 _PLAIN_NODE, _PACKED_NODE = 1, 2
 _NO_DEADLINE = b"0"
 
@@ -40,10 +42,25 @@ def decode_dump(dump: bytes) -> Value:
         UnknownFormError: its type is not known.
         FormatError: it is no payload, or does not hold a value.
     """
-    version = version_of(dump)
+    version_of(dump)  # which refuses what is too short to have one
     if not is_whole(dump):
         raise ChecksumError("the checksum of the payload does not hold", offset=len(dump) - 8, size=len(dump))
-    return decode(dump[:-FOOTER_BYTES], version)
+    return decode_payload(dump)
+
+
+def decode_payload(dump: bytes) -> Value:
+    """The value of a DUMP payload whose checksum is somebody else's concern. Raises as `decode_dump`, but for that."""
+    return decode(dump[:-FOOTER_BYTES], version_of(dump))
+
+
+def decode_both(ours: bytes, theirs: bytes) -> tuple[Value, Value] | None:
+    """The values of two payloads; None where one cannot be decoded, or it would take long: it is to be read then."""
+    if max(len(ours), len(theirs)) > _DECODED_BYTES:
+        return None
+    try:
+        return decode_payload(ours), decode_payload(theirs)
+    except FormatError:
+        return None
 
 
 def decode(body: bytes, version: int) -> Value:

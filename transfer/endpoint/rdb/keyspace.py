@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 import anyio.lowlevel
 import msgspec
 
+from transfer.codec.dump import stamp
 from transfer.endpoint.rdb.file import RdbFile, failures_of
 from transfer.endpoint.rdb.source import read_value
 from transfer.model.endpoint import Population
@@ -24,8 +25,6 @@ from transfer.model.value import ReadValue
 _PAGE_KEYS = 1000
 _KEPT_BYTES = 24 << 20
 _PORTION_BYTES = 8 << 20
-_NO_FOOTER = b"\xff" * 10
-"""Stands where a payload of DUMP has its footer: a version that no server has, so that bodies alone are compared."""
 _Record = tuple[bytes, int]
 """Payload, deadline."""
 
@@ -104,10 +103,7 @@ class FileKeyspace:
     async def values(self, db: int, keys: list[bytes]) -> list[ReadValue]:
         """The value of each of *keys*."""
         records = self._records(db, keys)
-        version = self.file.version
-        return [
-            read_value(records[key][0], version, records[key][1]) if key in records else ReadValue(None) for key in keys
-        ]
+        return [read_value(*records[key]) if key in records else ReadValue(None) for key in keys]
 
     async def large(self, db: int, key: bytes) -> FileLargeValue:
         """Nothing is too large here; what is so at the other side cannot be compared in pieces."""
@@ -138,7 +134,7 @@ class FileKeyspace:
         with failures_of(self.file.path):
             for block in self.file.walk.near(offsets, db, self.file.version):
                 rows = zip(block.keys, block.bodies, block.deadlines, strict=True)
-                found |= {key: (body + _NO_FOOTER, at) for key, body, at in rows if key in names and block.db == db}
+                found |= {key: (self._dump(body), at) for key, body, at in rows if key in names and block.db == db}
         self._asked += 1
         self._keep((db, -self._asked), found)  # who asks for portions asks for their payloads next
         return found
@@ -149,10 +145,14 @@ class FileKeyspace:
         if mark not in self._kept:
             with failures_of(self.file.path):
                 block = self.file.walk.block(place.start, place.db)
-            payloads = [body + _NO_FOOTER for body in block.bodies]
-            self._keep(mark, dict(zip(block.keys, zip(payloads, block.deadlines, strict=True), strict=True)))
+            dumps = map(self._dump, block.bodies)
+            self._keep(mark, dict(zip(block.keys, zip(dumps, block.deadlines, strict=True), strict=True)))
         self._kept.move_to_end(mark)
         return self._kept[mark]
+
+    def _dump(self, body: bytes) -> bytes:
+        """As the server that saved it would give it."""
+        return stamp(body, self.file.version)
 
     def _keep(self, mark: tuple[int, int], records: dict[bytes, _Record]) -> None:
         self._kept[mark] = records

@@ -16,7 +16,7 @@ import anyio
 import anyio.lowlevel
 
 from transfer.codec.dump import stamp
-from transfer.codec.rdb.decode import decode
+from transfer.codec.rdb.decode import decode_payload
 from transfer.endpoint.rdb.blocks import Block
 from transfer.endpoint.rdb.checking import DAMAGED_CODE, fault
 from transfer.endpoint.rdb.file import RdbFile, failures_of
@@ -157,7 +157,7 @@ class RdbSource:
         for batch in self._underway:
             if batch.db == db:
                 rows = zip(batch.keys, batch.dumps, batch.deadlines, strict=True)
-                found |= {key: read_value(dump, self._file.version, at) for key, dump, at in rows if key in wanted}
+                found |= {key: read_value(dump, at) for key, dump, at in rows if key in wanted}
         return [found.get(key) or ReadValue(None) for key in keys]
 
     def share_done(self) -> float:
@@ -167,10 +167,10 @@ class RdbSource:
         self._underway.clear()
 
 
-def read_value(dump: bytes, version: int, deadline_ms: int) -> ReadValue:
-    """What *dump* of a file of RDB *version* holds, whatever its footer says."""
+def read_value(dump: bytes, deadline_ms: int) -> ReadValue:
+    """What *dump* holds, as if a server had been asked for it."""
     try:
-        return ReadValue(decode(dump[:-10], version), deadline_ms, dump=dump)
+        return ReadValue(decode_payload(dump), deadline_ms, dump=dump)
     except FormatError as error:
         return ReadValue(None, deadline_ms, problem=error.message, dump=dump)
 

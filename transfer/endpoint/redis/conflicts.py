@@ -16,13 +16,12 @@ from collections.abc import Callable
 import msgspec
 import xxhash
 
-from transfer.codec.dump import FOOTER_BYTES, stamp, version_of
-from transfer.codec.rdb.decode import decode
+from transfer.codec.dump import FOOTER_BYTES, stamp
+from transfer.codec.rdb.decode import decode_both
 from transfer.codec.strings import string_of
 from transfer.codec.unordered import same_items
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Delivery, Landing
-from transfer.model.errors import FormatError
 from transfer.model.ports import KeyLedger, SameValue, ValuesOf
 from transfer.model.record import NO_DEADLINE, deadline_seed
 from transfer.model.report import Reject
@@ -33,8 +32,6 @@ CONFLICT_CODE = "E301"
 _KEYS_AT_ONCE = 512
 _WITH_DUMPS_BYTES = 4 << 20
 """Values larger than this together are read without their payloads, which would come on top."""
-_DECODED_BYTES = 256 << 10
-"""Payloads above this are not decoded here, where everything else would wait for it: their values are read."""
 _Differing = tuple[Landing, bytes | None]
 """A landing and the payload at the target, None where that could not be read."""
 
@@ -120,15 +117,8 @@ class Conflicts:
         here, there = landing.record.dump[:-FOOTER_BYTES], dump[:-FOOTER_BYTES]
         if here == there or same_items(here, there) is not None:
             return True
-        return max(len(here), len(there)) <= _DECODED_BYTES and self._same_when_decoded(landing.record.dump, dump)
-
-    def _same_when_decoded(self, here: bytes, there: bytes) -> bool:
-        """Whether both payloads hold the same value, in whatever encoding; False where one cannot be read."""
-        try:
-            left = decode(here[:-FOOTER_BYTES], version_of(here))
-            return self._same(left, decode(there[:-FOOTER_BYTES], version_of(there)))
-        except FormatError:
-            return False
+        values = decode_both(landing.record.dump, dump)
+        return values is not None and self._same(*values)
 
     def _same_deadline(self, left_ms: int, right_ms: int) -> bool:
         if NO_DEADLINE in (left_ms, right_ms):

@@ -20,8 +20,12 @@ from collections.abc import Iterator
 from transfer.codec.rdb.atoms import read_length, read_string
 from transfer.codec.rdb.streams import ACTIVE, COUNTED, PLAIN
 
-_HEADS = tuple(b"\xf0" + size.to_bytes(4, "little") for size in (16_378, 2_097_146, 268_435_450))
+_CRITICAL_BYTES = (16_378, 2_097_146, 268_435_450)
+_HEADS = tuple(b"\xf0" + size.to_bytes(4, "little") for size in _CRITICAL_BYTES)
 _ONE, _LIST, _STREAMS, _WITH_EARLIEST = frozenset({16, 17, 20}), 18, frozenset({PLAIN, COUNTED, ACTIVE}), 25
+LISTPACK_TYPES = _ONE | _STREAMS | {_LIST, _WITH_EARLIEST}
+_PACKED, _LEAST_BYTES = 0xC3, 170
+"""How a string packed by LZF begins, and less than what it makes of such a text: 3 bytes for 264."""
 _EARLIEST_BYTES = 8
 _PACKED_NODE = 2
 
@@ -32,11 +36,18 @@ def differs_by_family(body: bytes) -> bool:
     Raises:
         FormatError: the body does not hold the strings that its type has.
     """
-    return any(head in packed for packed in _listpacks(body) for head in _HEADS)
+    return _may_differ(body) and any(head in packed for packed in _listpacks(body) for head in _HEADS)
+
+
+def _may_differ(body: bytes) -> bool:
+    """Most are told by their type and size: for every key that goes from one family to the other."""
+    if len(body) < _LEAST_BYTES or body[0] not in LISTPACK_TYPES:
+        return False
+    return len(body) >= _CRITICAL_BYTES[0] or (body[1] == _PACKED if body[0] in _ONE else _PACKED in body)
 
 
 def _listpacks(body: bytes) -> Iterator[bytes]:
-    kind = body[0] if body else 0
+    kind = body[0]
     if kind in _ONE:
         yield read_string(body, 1)[0]
     elif kind == _WITH_EARLIEST:

@@ -18,7 +18,7 @@ from operator import itemgetter
 import msgspec
 
 from transfer.codec.dump import FOOTER_BYTES, MODULE_TYPES, footer_mask, restamped, stamp, version_of
-from transfer.codec.rdb.backward import differs_by_family
+from transfer.codec.rdb.backward import LISTPACK_TYPES, differs_by_family
 from transfer.codec.rdb.decode import FIRST_VALKEY_VERSION
 from transfer.codec.rdb.encode import UnencodableError
 from transfer.codec.rdb.transcode import transcode
@@ -26,12 +26,6 @@ from transfer.endpoint.redis.restorable import FIRST_FAMILY_TYPE, stamped_versio
 from transfer.model.endpoint import Features, Identity
 from transfer.model.errors import FormatError
 
-LISTPACK_TYPES = frozenset({15, 16, 17, 18, 19, 20, 21, 25})
-_ONE_STRING = frozenset({16, 17, 20})
-_PACKED = b"\xc3"
-"""The head of a string packed by LZF."""
-_CRITICAL_BYTES, _LEAST_BYTES = 16_378, 180
-"""The shortest text in question, and less than what LZF makes of it: 3 bytes for 264."""
 RAW, RESTAMP, LOGICAL = "raw", "restamp", "logical"
 _type_byte = itemgetter(0)
 
@@ -60,22 +54,14 @@ class Bridge(msgspec.Struct, frozen=True):
         if not dumps:
             return dumps, {}
         kinds = set(map(_type_byte, dumps))
-        anew = [at for at, dump in enumerate(dumps) if not self.keeps(dump[0])] if not self._keeps_all(kinds) else []
-        if self.apart and not kinds.isdisjoint(LISTPACK_TYPES):
-            anew += [at for at, dump in enumerate(dumps) if self.keeps(dump[0]) and _strange(dump)]
+        apart = self.apart and not kinds.isdisjoint(LISTPACK_TYPES)
+        anew: list[int] = []
+        if apart or not all(map(self.keeps, kinds)):
+            anew = [at for at, dump in enumerate(dumps) if not self.keeps(dump[0]) or (apart and _strange(dump))]
         if self.asis and not anew:
             return dumps, {}
-        sent = (
-            list(dumps) if self.asis else restamped(dumps, self.mask(version_of(dumps[0])))
-        )  # of one server, so alike
-        return (sent, {}) if not anew else self._cross_mixed(dumps, sent, anew)
-
-    def _keeps_all(self, kinds: set[int]) -> bool:
-        return self.asis or kinds <= self.kept
-
-    def _cross_mixed(
-        self, dumps: list[bytes], sent: list[bytes], anew: list[int]
-    ) -> tuple[list[bytes], dict[int, str]]:
+        # all of one server, which writes one version
+        sent = list(dumps) if self.asis else restamped(dumps, self.mask(version_of(dumps[0])))
         failed: dict[int, str] = {}
         for at in anew:
             try:
@@ -140,12 +126,7 @@ def bridge_between(source: Identity, here: Features, target: Identity, there: Fe
 
 
 def _strange(dump: bytes) -> bool:
-    """Whether a payload holds an element that the other family writes differently; most are told by their sizes."""
-    kind, size = dump[0], len(dump)
-    if kind not in LISTPACK_TYPES or size < _LEAST_BYTES:
-        return False
-    if size < _CRITICAL_BYTES and (_PACKED not in dump if kind not in _ONE_STRING else dump[1] != _PACKED[0]):
-        return False
+    """Whether a payload holds an element that the other family writes differently."""
     try:
         return differs_by_family(dump[:-FOOTER_BYTES])
     except FormatError:

@@ -152,9 +152,9 @@ class CopyRun:
         if self._request.dry_run:
             return
         self._check_approval(plan)
-        dbs = {db.target_db for db in plan.dbs}
-        await refuse_neighbours(target, self._report.job, dbs, self._observer.warning)  # before anybody calls it busy
         await self._ask_consent(plan)
+        dbs = {db.target_db for db in plan.dbs}
+        await refuse_neighbours(target, self._report.job, dbs, self._observer.warning)
         self._store.state(self._report.job, "running")
         self.tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
         self._engine = self._new_engine(plan, source, target)

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transfer.model.errors import LimitError
+from transfer.model.record import hashes_of_names
 from transfer.pipeline.buckets import BucketStore
-from transfer.pipeline.ledger import Ledger, hashes_of_names
+from transfer.pipeline.ledger import Ledger
 
 notes = st.lists(st.tuples(st.integers(0, 2), st.binary(max_size=3), st.binary(max_size=3)), max_size=60)
 SMALLEST = 1

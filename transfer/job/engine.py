@@ -35,14 +35,14 @@ from transfer.job.trail import Facts, Trail
 from transfer.model.errors import FullSyncError, ReplacedError
 from transfer.model.plan import CopyPlan, CopyRequest
 from transfer.model.ports import Observer, ValuesOf
-from transfer.model.record import Batch
+from transfer.model.record import Batch, hashes_of_names
 from transfer.model.report import Reject, Verdict
 from transfer.model.tally import Tally
 from transfer.model.value import Value
 from transfer.pipeline.budget import ByteBudget
 from transfer.pipeline.flow import Flow, ungrouped
 from transfer.pipeline.frontier import Frontier
-from transfer.pipeline.ledger import Ledger, hashes_of_names
+from transfer.pipeline.ledger import Ledger
 from transfer.pipeline.pace import Pace
 from transfer.pipeline.throttle import Governor
 from transfer.report.names import hashed_name, shown_name

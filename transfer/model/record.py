@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import repeat
+
 import msgspec
+import xxhash
 
 NO_DEADLINE = -1
 """`expire_at_ms` of a key that never expires. A deadline is a positive Unix time in milliseconds."""
@@ -21,6 +25,11 @@ def seed(number: int) -> int:
 def deadline_seed(expire_at_ms: int) -> int:
     """The seed of a value's hash that stands for its deadline, too; 0 for none."""
     return seed(expire_at_ms + 1)
+
+
+def hashes_of_names(db: int, names: Iterable[bytes]) -> Iterable[bytes]:
+    """Under which each of *names* in database *db* is remembered where names are not: xxh3-64, seeded by *db*."""
+    return map(xxhash.xxh3_64_digest, names, repeat(seed(db)))
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

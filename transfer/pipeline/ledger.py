@@ -10,21 +10,15 @@ Seeds stand for the database, and for the deadline (`model.record.seed`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
+from collections.abc import Callable, Iterator, Sequence
 
 import xxhash
 
-from transfer.model.record import deadline_seed, seed
+from transfer.model.record import deadline_seed, hashes_of_names
 from transfer.pipeline.buckets import HASH_BYTES, BucketStore
 
 Noted = Callable[[bytes, bytes], None]
 """Told of hashes of names and of values, each in one."""
-
-
-def hashes_of_names(db: int, names: Iterable[bytes]) -> Iterable[bytes]:
-    """Under which each of *names* in database *db* is noted."""
-    return map(xxhash.xxh3_64_digest, names, repeat(seed(db)))
 
 
 def _to_nobody(hashes: bytes, values: bytes) -> None:

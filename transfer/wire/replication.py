@@ -41,6 +41,11 @@ _LONGEST_SAVE_S = 12 * 3600.0
 """While a server saves to its disk first, it only says that it lives; a terabyte takes hours."""
 
 
+def forbids(reply: str) -> bool:
+    """Whether the text of an error reply says that this user may never do that here, or nobody."""
+    return reply.startswith("NOPERM") or "unknown command" in reply.lower()
+
+
 class FullSync:
     """One full sync that was granted.
 
@@ -98,9 +103,7 @@ class FullSync:
 
     async def _replconf(self, *words: str | int) -> bool:
         answer = await self._link.command("REPLCONF", *words)
-        if isinstance(answer, ErrorReply) and (
-            str(answer).startswith("NOPERM") or "unknown command" in str(answer).lower()
-        ):
+        if isinstance(answer, ErrorReply) and forbids(str(answer)):
             raise FullSyncError(f"the server refuses REPLCONF: {answer}", where=self._link.where, reply=str(answer))
         return not isinstance(answer, ErrorReply)
 

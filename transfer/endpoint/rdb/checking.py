@@ -8,12 +8,12 @@ A module's value, and a type that only its server knows, cannot be looked into: 
 
 from __future__ import annotations
 
+from transfer.codec.dump import MODULE_TYPES
 from transfer.codec.rdb.decode import decode
 from transfer.model.errors import FormatError, UnknownFormError
 
 PLAIN = frozenset({0, 1, 2, 3, 4, 5})
 """Types that are lengths and strings only; servers refuse what else may be wrong with them (a member twice)."""
-_OPAQUE = frozenset({6, 7})
 DAMAGED_CODE = "E1200"
 
 _ZIPLIST, _LISTPACK = b"\x0b\x0b\0\0\0\x0a\0\0\0\0\0\xff", b"\x07\x07\0\0\0\0\0\xff"
@@ -42,7 +42,7 @@ def empties(bodies: list[bytes]) -> list[int]:
 
 def fault(body: bytes, version: int) -> str | None:
     """Why *body* must not be sent to a server; None if it is sound."""
-    if body[0] in PLAIN or body[0] in _OPAQUE:
+    if body[0] in PLAIN or body[0] in MODULE_TYPES:
         return None
     try:
         decode(body, version)

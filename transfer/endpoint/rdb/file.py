@@ -10,7 +10,6 @@ Rule 3: keys that hold an empty collection are skipped, as servers do, and count
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import anyio.lowlevel
 import msgspec
+import xxhash
 
 from transfer.codec.dump import type_name
 from transfer.endpoint.rdb.blocks import Block, Walk
@@ -209,12 +209,10 @@ class failures_of:
 
 def _stamp(path: Path) -> tuple[str, int]:
     """What tells this file from another: inode, size, time and a hash of how it begins; and its size."""
-    import xxhash
-
     found = path.stat()
     if not path.is_file():
         raise FileMissingError("this is no file", where=str(path))
     with path.open("rb") as file:
         head = file.read(4096)
     inner = f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}".encode() + head
-    return f"{RDB_SCHEME}:{xxhash.xxh3_128_hexdigest(inner)}", os.stat(path).st_size
+    return f"{RDB_SCHEME}:{xxhash.xxh3_128_hexdigest(inner)}", found.st_size

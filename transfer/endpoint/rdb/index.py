@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import repeat
 from typing import Protocol
 
-import xxhash
-
-from transfer.model.record import seed
+from transfer.model.record import hashes_of_names
 
 WIDTH_BYTES = 6
 _RECORD_BYTES = 8 + WIDTH_BYTES
@@ -57,13 +54,13 @@ class NameIndex:
 
     def add(self, db: int, names: list[bytes], offsets: list[int]) -> None:
         """Names of *db* and where each begins; before the first question."""
-        hashes = b"".join(map(xxhash.xxh3_64_digest, names, repeat(seed(db))))
+        hashes = b"".join(hashes_of_names(db, names))
         self._records.add_joined(hashes, b"".join([at.to_bytes(WIDTH_BYTES, "big") for at in offsets]))
 
     def find(self, db: int, names: list[bytes]) -> list[tuple[int, bytes]]:
         """(offset, name) for those of *names* that may be in the file, in the order of the file."""
         found: list[tuple[int, bytes]] = []
-        for mark, name in sorted((xxhash.xxh3_64_digest(name, seed(db)), name) for name in names):
+        for mark, name in sorted(zip(hashes_of_names(db, names), names, strict=True)):
             bucket = self._bucket(mark[0])
             at = bisect_left(bucket, mark)
             if at < len(bucket) and bucket[at] == mark:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,14 +63,10 @@ class NewFile:
         self.part.unlink(missing_ok=True)
 
     def _remove_left_behind(self) -> None:
-        for other in self.path.parent.glob(f".{glob_escaped(self.path.name)}.*.part"):
+        for other in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.part"):
             with contextlib.suppress(OSError), other.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 other.unlink(missing_ok=True)
-
-
-def glob_escaped(name: str) -> str:
-    return "".join(f"[{char}]" if char in "*?[" else char for char in name)
 
 
 @contextlib.contextmanager

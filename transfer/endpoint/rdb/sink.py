@@ -11,25 +11,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from itertools import repeat
 from pathlib import Path
 from typing import Protocol
 
 import anyio.to_thread
-import xxhash
 
 from transfer.codec.dump import FOOTER_BYTES, is_whole
 from transfer.codec.rdb.items import Keys
 from transfer.codec.rdb.writer import RdbWriter
 from transfer.endpoint.rdb.blocks import Walk
+from transfer.endpoint.rdb.checking import DAMAGED_CODE
 from transfer.endpoint.rdb.newfile import NewFile
 from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.landing import Approach, Landing
 from transfer.model.ports import HashLedger, Origin
-from transfer.model.record import Batch, seed
+from transfer.model.record import Batch, hashes_of_names
 from transfer.model.tally import Tally
-
-DAMAGED_CODE = "E1200"
 
 
 class Names(Protocol):
@@ -94,7 +91,7 @@ class RdbSink:
         self.file.write(self._bytes(db, sound))
         names, dumps = [landing.name for landing in sound], [landing.record.dump for landing in sound]
         self._written.note(db, names, dumps, [landing.record.expire_at_ms for landing in sound])
-        self._names.add_joined(b"".join(map(xxhash.xxh3_64_digest, names, repeat(seed(db)))), b"")
+        self._names.add_joined(b"".join(hashes_of_names(db, names)), b"")
         self._count += len(sound)
         self._tally.settle("written", len(sound))
         self._tally.bytes_written += sum(map(len, dumps))
@@ -128,7 +125,7 @@ class RdbSink:
         marks, part = self._names.repeated(), self.file.part
         left: Counter[tuple[int, bytes]] = Counter()
         for block in Walk(part).blocks():
-            hashes = map(xxhash.xxh3_64_digest, block.keys, repeat(seed(block.db)))
+            hashes = hashes_of_names(block.db, block.keys)
             left.update((block.db, key) for key, mark in zip(block.keys, hashes, strict=True) if mark in marks)
         anew = NewFile(self.file.path, f"{self._job}-{time.monotonic_ns()}")
         try:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import msgspec
 
+from transfer.codec.dump import MODULE_TYPES
 from transfer.codec.rdb.decode import decode
 from transfer.endpoint.rdb.blocks import Block
 from transfer.endpoint.rdb.file import RdbFile
 from transfer.model.errors import FormatError, UnknownFormError
 
 _LISTED = 1000
-_OPAQUE = frozenset({6, 7})
 
 
 class Unsound(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ class Soundness(msgspec.Struct):
     def add(self, block: Block) -> None:
         """Decode all values of *block*."""
         for at, body in enumerate(block.bodies):
-            if body[0] in _OPAQUE:
+            if body[0] in MODULE_TYPES:
                 self.opaque += 1
                 continue
             try:

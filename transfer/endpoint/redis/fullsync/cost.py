@@ -20,6 +20,7 @@ from transfer.endpoint.redis.info import number, read_info
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import TransferError
 from transfer.wire.link import ErrorReply, Link
+from transfer.wire.replication import forbids
 
 _SENTINEL_CHANNEL = "__sentinel__:hello"
 _SENTINEL_NAME = re.compile(rb" name=sentinel-[0-9a-f]+-(?:cmd|pubsub) ")
@@ -80,7 +81,7 @@ async def _sentinels(link: Link) -> int:
 
 async def _refusal(server: Server, link: Link) -> str:
     answer = await link.command("REPLCONF", "capa", "eof")
-    if isinstance(answer, ErrorReply) and _forbids(str(answer)):
+    if isinstance(answer, ErrorReply) and forbids(str(answer)):
         return f"REPLCONF: {answer}"
     if server.identity.vendor not in _ASKABLE_VENDORS:
         return ""
@@ -92,8 +93,4 @@ async def _refusal(server: Server, link: Link) -> str:
             answer = await other.command("PSYNC", "?", -1)
     except TransferError:
         return ""
-    return f"PSYNC: {answer}" if isinstance(answer, ErrorReply) and _forbids(str(answer)) else ""
-
-
-def _forbids(text: str) -> bool:
-    return text.startswith("NOPERM") or "unknown command" in text.lower()
+    return f"PSYNC: {answer}" if isinstance(answer, ErrorReply) and forbids(str(answer)) else ""

@@ -330,3 +330,27 @@ class BenchLimits:
     limits: Annotated[
         str, _flag(_PROOF, "--limits", "reach|stretch|FILE", "What this project aims at, or limits of yours (JSON).")
     ] = ""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Moving:
+    """All that a command which moves keys can be told: copy, import and export."""
+
+    what: What = What()
+    rename: Rename = Rename()
+    change: Change = Change()
+    conflict: Conflict = Conflict()
+    pace: Pace = Pace()
+    extent: Extent = Extent()
+    bounds: Bounds = Bounds()
+    check: Check = Check()
+    proof: Proof = Proof()
+    dry_run: DryRun = DryRun()
+    keep: Keep = Keep()
+    store: Store = Store()
+    waits: Waits = Waits()
+    give_up: GiveUp = GiveUp()
+    talk: Talk = Talk()
+    consent: Consent = Consent()
+    names: Names = Names()

@@ -4,27 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from transfer.cli.options import (
-    PLACE,
-    Bounds,
-    Change,
-    Check,
-    Conflict,
-    Consent,
-    DryRun,
-    Extent,
-    GiveUp,
-    Keep,
-    Names,
-    Pace,
-    Proof,
-    Rename,
-    Store,
-    Talk,
-    Waits,
-    What,
-)
-from transfer.cli.request import copy_request
+from transfer.cli.commands.moving import move
+from transfer.cli.options import PLACE, Moving
 
 
 def import_(
@@ -32,23 +13,7 @@ def import_(
     target: Annotated[str, PLACE],
     /,
     *,
-    what: What = What(),  # noqa: B008 - frozen, as are all below
-    rename: Rename = Rename(),  # noqa: B008
-    change: Change = Change(),  # noqa: B008
-    conflict: Conflict = Conflict(),  # noqa: B008
-    pace: Pace = Pace(),  # noqa: B008
-    extent: Extent = Extent(),  # noqa: B008
-    bounds: Bounds = Bounds(),  # noqa: B008
-    check: Check = Check(),  # noqa: B008
-    proof: Proof = Proof(),  # noqa: B008
-    dry_run: DryRun = DryRun(),  # noqa: B008
-    keep: Keep = Keep(),  # noqa: B008
-    store: Store = Store(),  # noqa: B008
-    waits: Waits = Waits(),  # noqa: B008
-    give_up: GiveUp = GiveUp(),  # noqa: B008
-    talk: Talk = Talk(),  # noqa: B008
-    consent: Consent = Consent(),  # noqa: B008
-    names: Names = Names(),  # noqa: B008
+    moving: Moving = Moving(),  # noqa: B008 - frozen
 ) -> int:
     """Bring the keys of a file to a live server, without a stop of it; then verify.
 
@@ -61,30 +26,7 @@ def import_(
     target
         Where its keys go: the URL of a server.
     """
-    from transfer.cli.commands.moving import mover
-    from transfer.cli.conduct import conduct
-
-    request = copy_request(
-        file,
-        target,
-        what=what,
-        rename=rename,
-        change=change,
-        conflict=conflict,
-        pace=pace,
-        extent=extent,
-        bounds=bounds,
-        check=check,
-        proof=proof,
-        dry_run=dry_run,
-        keep=keep,
-        store=store,
-        waits=waits,
-        give_up=give_up,
-        consent=consent,
-        names=names,
-    )
-    return conduct(mover(request, "import"), request, talk, no_input=consent.no_input)
+    return move(file, target, "import", moving)
 
 
 def export(
@@ -92,23 +34,7 @@ def export(
     file: Annotated[str, PLACE],
     /,
     *,
-    what: What = What(),  # noqa: B008 - frozen, as are all below
-    rename: Rename = Rename(),  # noqa: B008
-    change: Change = Change(),  # noqa: B008
-    conflict: Conflict = Conflict(),  # noqa: B008
-    pace: Pace = Pace(),  # noqa: B008
-    extent: Extent = Extent(),  # noqa: B008
-    bounds: Bounds = Bounds(),  # noqa: B008
-    check: Check = Check(),  # noqa: B008
-    proof: Proof = Proof(),  # noqa: B008
-    dry_run: DryRun = DryRun(),  # noqa: B008
-    keep: Keep = Keep(),  # noqa: B008
-    store: Store = Store(),  # noqa: B008
-    waits: Waits = Waits(),  # noqa: B008
-    give_up: GiveUp = GiveUp(),  # noqa: B008
-    talk: Talk = Talk(),  # noqa: B008
-    consent: Consent = Consent(),  # noqa: B008
-    names: Names = Names(),  # noqa: B008
+    moving: Moving = Moving(),  # noqa: B008 - frozen
 ) -> int:
     """Write the keys of a live server into a file that servers can be started from; then verify.
 
@@ -121,27 +47,4 @@ def export(
     file
         The RDB file, name.rdb, that is made.
     """
-    from transfer.cli.commands.moving import mover
-    from transfer.cli.conduct import conduct
-
-    request = copy_request(
-        source,
-        file,
-        what=what,
-        rename=rename,
-        change=change,
-        conflict=conflict,
-        pace=pace,
-        extent=extent,
-        bounds=bounds,
-        check=check,
-        proof=proof,
-        dry_run=dry_run,
-        keep=keep,
-        store=store,
-        waits=waits,
-        give_up=give_up,
-        consent=consent,
-        names=names,
-    )
-    return conduct(mover(request, "export"), request, talk, no_input=consent.no_input)
+    return move(source, file, "export", moving)

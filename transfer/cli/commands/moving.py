@@ -5,13 +5,28 @@ server -> server: copy        file -> server: import        server -> file: expo
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import partial
+from typing import TYPE_CHECKING
 
-from transfer.cli.conduct import Run
+from transfer.cli.options import Moving
+from transfer.cli.request import copy_request
 from transfer.model.errors import PlaceError
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.report import Report
+
+if TYPE_CHECKING:
+    from transfer.cli.conduct import Run
+
+
+def move(source: str, target: str, command: str, said: Moving) -> int:
+    """Carry out *command* between two places as it was *said*; the exit code."""
+    from transfer.cli.conduct import conduct
+
+    groups = {field.name: getattr(said, field.name) for field in fields(said) if field.name != "talk"}
+    request = copy_request(source, target, **groups)
+    return conduct(mover(request, command), request, said.talk, no_input=said.consent.no_input)
 
 
 def mover(request: CopyRequest, command: str, job: str = "") -> Run:

@@ -179,7 +179,11 @@ class CopyRun:
         taken = await take_up(before, self._trail, source, target, self._engine, self._store.rejects(self._report.job))
         self._report.resumed, self._report.seconds = self._store.get(self._report.job).runs - 1, taken.seconds
         self._began_ms, self._writes_before = taken.began_ms, taken.writes_before
-        for text in taken.said:
+        self._tell(*taken.said)
+
+    def _tell(self, *said: str) -> None:
+        """While it runs, and in the report; what is empty is not said."""
+        for text in filter(None, said):
             self._observer.warning(text)
             self._report.notes.append(text)
 
@@ -315,10 +319,7 @@ class CopyRun:
         """Say what the servers lost; a source that lost its data proves nothing."""
         if lost := emptied(self._report, plan.keys):
             self._report.verified = False
-        for text in (lost, evicted(self._gone_before, gone_by_now)):
-            if text:
-                self._observer.warning(text)
-                self._report.notes.append(text)
+        self._tell(lost, evicted(self._gone_before, gone_by_now))
         if lossy := len(self._engine.lossy):
             self._report.notes.append(f"{lossy:,} keys were written without deadlines of their fields (--allow lossy)")
         for text in (expired(self._gone_before, gone_by_now), "" if lost else remedy(self._report)):
@@ -342,9 +343,7 @@ class CopyRun:
         if source.identity.run_id != asked:
             self._writes_before = 0  # a new process counts anew
         structlog.get_logger().warning("a server was replaced", restarts=self._report.restarts, error=error.message)
-        for text in said:
-            self._observer.warning(text)
-            self._report.notes.append(text)
+        self._tell(*said)
 
     def _ticking(self, plan: CopyPlan) -> Ticker:
         return Ticker(self._engine, self.tally, plan, self._observer)

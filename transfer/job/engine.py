@@ -30,12 +30,19 @@ from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.sink import RedisSink
 from transfer.endpoint.redis.source import RedisSource
 from transfer.endpoint.redis.tracking import WriteTracker
-from transfer.job.sources import largest_value_bytes, links_to, mapping_of, scan_source, selection_of, sync_source
+from transfer.job.sources import (
+    flowing,
+    largest_value_bytes,
+    mapping_of,
+    scan_source,
+    selection_of,
+    sync_source,
+)
 from transfer.job.trail import Facts, Trail
 from transfer.model.errors import FullSyncError, ReplacedError
 from transfer.model.plan import CopyPlan, CopyRequest
 from transfer.model.ports import Observer, ValuesOf
-from transfer.model.record import Batch, hashes_of_names
+from transfer.model.record import hashes_of_names
 from transfer.model.report import Reject, Verdict
 from transfer.model.tally import Tally
 from transfer.model.value import Value
@@ -218,34 +225,15 @@ class Engine:
     async def _parts(self, stop: anyio.Event, new_source: NewSource) -> AsyncIterator[Flow]:
         request = self.request
         budget = ByteBudget(request.max_memory_bytes)
-        writers = request.workers or links_to(self.target)
         limit_bytes = largest_value_bytes(request)
         here = LiveKeyspace(self.source, limit_bytes=limit_bytes, throttle=self.governor)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
         approach, conflicts = Approach(self.mapping, self.tally), self._new_conflicts(here.values, there)
         big = self._new_big(approach, conflicts, budget, limit_bytes, stop)
         source = self._source = new_source(budget, big, stop)
-
-        def acknowledged(batch: Batch) -> None:
-            source.acknowledged(batch)
-            self.trail.flush()
-
         sink = self._new_sink(approach, conflicts, here.values, limit_bytes, stop)
-        try:
-            self.pace.stop = stop
-            yield Flow(
-                source,
-                sink,
-                budget=budget,
-                pace=self.pace,
-                writers=writers,
-                acknowledged=acknowledged,
-                stop=stop,
-            )
-        finally:
-            with anyio.CancelScope(shield=True):
-                for part in (source, sink, big, here, there):
-                    await part.close()
+        async with flowing(self, source, sink, budget, stop, big, here, there) as flow:
+            yield flow
 
     def _scan(self, budget: ByteBudget, big: BigKeys, stop: anyio.Event) -> RedisSource:
         frontier, patience = Frontier(self.trail.moved), self._patience(self.source, stop)

@@ -31,13 +31,12 @@ from transfer.job.proof import Promised, march
 from transfer.job.record import record_run
 from transfer.job.replacement import Replacement
 from transfer.job.resume import moved, recognise
-from transfer.job.sources import largest_value_bytes, links_to
+from transfer.job.sources import flowing, largest_value_bytes
 from transfer.job.store import JobStore
 from transfer.job.trail import Facts, Trail, trail_path
 from transfer.model.errors import ReplacedError, UsageError
 from transfer.model.plan import CopyPlan, CopyRequest, narrows
 from transfer.model.ports import UNTHROTTLED, Observer
-from transfer.model.record import Batch
 from transfer.model.report import AsOf, DbTable, Report
 from transfer.pipeline.buckets import BucketStore
 from transfer.pipeline.budget import ByteBudget
@@ -103,26 +102,8 @@ class ImportEngine(Engine):
         )
         conflicts = self._new_conflicts(source.values, there)
         sink = self._new_sink(approach, conflicts, source.values, limit_bytes, stop)
-
-        def acknowledged(batch: Batch) -> None:
-            source.acknowledged(batch)
-            self.trail.flush()
-
-        try:
-            self.pace.stop = stop
-            yield Flow(
-                source,
-                sink,
-                budget=budget,
-                pace=self.pace,
-                writers=request.workers or links_to(self.target),
-                acknowledged=acknowledged,
-                stop=stop,
-            )
-        finally:
-            with anyio.CancelScope(shield=True):
-                for part in (source, sink, there):
-                    await part.close()
+        async with flowing(self, source, sink, budget, stop, there) as flow:
+            yield flow
 
     def _footer(self) -> int:
         """What payloads are stamped with: the file's version, or where the target takes only later ones, the least."""
@@ -172,9 +153,7 @@ class ImportRun(CopyRun):
         self._began_ms = before.began_ms
         keys = before.counts.read
         text = said or f"going on after {keys:,} key{'s' * (keys != 1)} of the file"
-        for said_of in (text, *unknown):
-            self._observer.warning(said_of)
-            self._report.notes.append(said_of)
+        self._tell(text, *unknown)
 
     async def _note_names(self) -> None:
         """Names to recognise the target by; and from here on the file's clock runs, with --ttl rebase from its save."""

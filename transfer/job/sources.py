@@ -1,11 +1,12 @@
-"""What a copy reads from, as its request says: SCAN, or one full sync; and what both are asked for.
+"""What a copy reads from, as its request says: SCAN, or one full sync; what both are asked for; and how it flows.
 
-CopyRequest, CopyPlan -> Selection, Mapping -> RedisSource | FullSyncSource
+CopyRequest, CopyPlan -> Selection, Mapping -> RedisSource | FullSyncSource -> Flow -> sink
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import anyio
@@ -16,11 +17,16 @@ from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.source import RedisSource, SourceOptions
 from transfer.endpoint.redis.tracking import WriteTracker
+from transfer.job.trail import Trail
 from transfer.model.plan import CopyPlan, CopyRequest
+from transfer.model.ports import Sink, Source
+from transfer.model.record import Batch
 from transfer.model.selection import Mapping, Selection, TtlRule
 from transfer.model.tally import Tally
 from transfer.pipeline.budget import ByteBudget
+from transfer.pipeline.flow import Flow
 from transfer.pipeline.frontier import Frontier
+from transfer.pipeline.pace import Pace
 from transfer.pipeline.throttle import Governor
 
 _LINKS, _LINKS_FAR = 4, 12
@@ -44,6 +50,24 @@ class Copying(Protocol):
     tally: Tally
     tracker: WriteTracker
     governor: Governor
+    pace: Pace
+    trail: Trail
+
+
+class Part(Protocol):
+    """What holds links, and lets go of them."""
+
+    async def close(self) -> None: ...
+
+
+class Reading(Source, Part, Protocol):
+    """A source that wants to know what has arrived."""
+
+    def acknowledged(self, batch: Batch) -> None: ...
+
+
+class Writing(Sink, Part, Protocol):
+    """A sink."""
 
 
 def selection_of(request: CopyRequest) -> Selection:
@@ -131,3 +155,31 @@ def sync_source(copying: Copying, budget: ByteBudget, big: BigKeys, stop: anyio.
         move_large=big.move,
         on_read=copying.tracker.clean,
     )
+
+
+@asynccontextmanager
+async def flowing(
+    copying: Copying, source: Reading, sink: Writing, budget: ByteBudget, stop: anyio.Event, *others: Part
+) -> AsyncIterator[Flow]:
+    """From *source* to *sink*, and what arrived into the trail; both, and *others*, are closed at its end."""
+
+    def acknowledged(batch: Batch) -> None:
+        source.acknowledged(batch)
+        copying.trail.flush()
+
+    parts: tuple[Part, ...] = (source, sink, *others)
+    try:
+        copying.pace.stop = stop
+        yield Flow(
+            source,
+            sink,
+            budget=budget,
+            pace=copying.pace,
+            writers=copying.request.workers or links_to(copying.target),
+            acknowledged=acknowledged,
+            stop=stop,
+        )
+    finally:
+        with anyio.CancelScope(shield=True):
+            for part in parts:
+                await part.close()

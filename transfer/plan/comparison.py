@@ -8,10 +8,11 @@ from transfer.endpoint.rdb.file import RdbFile
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.rights import Role
 from transfer.endpoint.redis.server import Server
-from transfer.model.errors import ClusterNodeError, PermissionDeniedError, SentinelError
+from transfer.model.errors import ClusterNodeError, PermissionDeniedError
 from transfer.model.plan import CopyRequest
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.look import Look, look_at
+from transfer.plan.standing import refuse_sentinel
 
 _ANY_DB = 1 << 31
 """A file holds as many databases as it likes."""
@@ -53,8 +54,7 @@ async def _held(place: Server | RdbFile, role: Role, request: CopyRequest) -> _H
 
 
 def _refuse_kind(look: Look, request: CopyRequest) -> None:
-    if look.side.identity.mode == "sentinel":
-        raise SentinelError("a Sentinel answers: it holds no keys", where=look.side.place)
+    refuse_sentinel(look)
     if look.shard is not None and "one-shard" not in request.allow:
         hazard = look.shard.hazard(look.role, look.side.place)
         raise ClusterNodeError(hazard.message, where=look.side.place)

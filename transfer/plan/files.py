@@ -16,7 +16,7 @@ from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.abilities import unlikely_key
 from transfer.endpoint.redis.server import Server
 from transfer.model.endpoint import Features, Identity
-from transfer.model.errors import FileMissingError, IncompatibleError, PermissionDeniedError, SentinelError
+from transfer.model.errors import FileMissingError, IncompatibleError, PermissionDeniedError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, narrows
 from transfer.model.selection import Selection
 from transfer.model.units import show_bytes, show_moment, show_ms
@@ -24,7 +24,7 @@ from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.look import Look, look_at, sample_key, unrest
 from transfer.plan.preflight import BETWEEN_LOOKS_S, insecure, ranges
-from transfer.plan.standing import refuse_lost, refuse_replica, target_hazards, touch
+from transfer.plan.standing import lacks, refuse_lost, refuse_replica, refuse_sentinel, target_hazards, touch
 
 _ANY_DB = 1 << 31
 """A file holds as many databases as it likes."""
@@ -41,7 +41,7 @@ async def plan_import(request: CopyRequest, file: RdbFile, target: Server) -> Co
     """
     there, looked_at = await look_at(target, "target"), anyio.current_time()
     refuse_replica(there)
-    _refuse_sentinel(there)
+    refuse_sentinel(there)
     counts = file.counts()
     dbs = map_databases(request, counts)
     refuse_missing(dbs, _ANY_DB, there.side.databases, file.where, there.side.place)
@@ -123,11 +123,6 @@ def _file_notes(file: RdbFile, request: CopyRequest) -> list[str]:
     return notes
 
 
-def _refuse_sentinel(look: Look) -> None:
-    if look.side.identity.mode == "sentinel":
-        raise SentinelError("a Sentinel answers: it holds no keys", where=look.side.place)
-
-
 def _writing(request: CopyRequest, file: RdbFile, there: Look) -> str:
     """raw | logical. Raises IncompatibleError where raw is asked for and the target does not take the payloads."""
     taken = there.side.features.restores
@@ -153,7 +148,7 @@ async def _refuse_missing_rights(target: Server, there: Look, *, logical: bool, 
             link, target.identity, "target", values=logical or values, logical=logical, sample_key=unlikely_key()
         )
     if lacking:
-        text = f"user {there.user} of the target {target.where} lacks {', '.join(lacking)}"
+        text = lacks(there, lacking)
         raise PermissionDeniedError(text, where=target.where, commands=lacking)
 
 
@@ -179,7 +174,7 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
     """
     here = await look_at(source, "source")
     refuse_lost(here)
-    _refuse_sentinel(here)
+    refuse_sentinel(here)
     dbs = map_databases(request, here.keyspace)
     refuse_missing(dbs, here.side.databases, _ANY_DB, here.side.place, str(request.target))
     async with source.link(db=0) as link:
@@ -188,7 +183,7 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
             link, source.identity, "source", values=False, logical=False, sample_key=key
         )
     if lacking:
-        text = f"user {here.user} of the source {source.where} lacks {', '.join(lacking)}"
+        text = lacks(here, lacking)
         raise PermissionDeniedError(text, where=source.where, commands=lacking)
     path = Path(request.target.path)
     rows = [DbPlan(db, into, *here.keyspace.get(db, (0, 0)), 0) for db, into in dbs.items()]

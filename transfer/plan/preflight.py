@@ -24,6 +24,7 @@ from transfer.plan.look import Look, look_at, sample_key, unrest
 from transfer.plan.route import choose_route
 from transfer.plan.standing import (
     functions_notes,
+    lacks,
     refuse_roles,
     refuse_same,
     size_warning,
@@ -162,7 +163,7 @@ async def _refuse_missing_rights(
         if request.format == "logical":
             lacking = [name for name in lacking if not name.startswith("RESTORE")]
         if lacking:
-            texts.append(f"user {look.user} of the {look.role} {server.where} lacks {', '.join(lacking)}")
+            texts.append(lacks(look, lacking))
             commands += lacking
             where = where or server.where
     if texts:
@@ -187,7 +188,7 @@ async def _large_key_warnings(
         async with server.link(db=0) as link:
             lacking = await probe.missing_for_large(link, server.identity, look.role, sample_key=sampled[look.role])
         if lacking:
-            found.append(f"user {look.user} of the {look.role} {server.where} lacks {', '.join(lacking)}")
+            found.append(lacks(look, lacking))
     return [f"keys above --big-key would be rejected: {'; '.join(found)}"] if found else []
 
 

@@ -5,8 +5,16 @@ Look of the source, Look of the target -> refusal (an error) | Hazards, warnings
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from transfer.model.endpoint import Address, Identity
-from transfer.model.errors import ReadOnlyTargetError, ReplicaSourceError, SamePlaceError, TargetSizeError
+from transfer.model.errors import (
+    ReadOnlyTargetError,
+    ReplicaSourceError,
+    SamePlaceError,
+    SentinelError,
+    TargetSizeError,
+)
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows
 from transfer.model.units import show_bytes
 from transfer.plan.look import Look
@@ -63,6 +71,17 @@ def refuse_roles(source: Look, target: Look) -> None:
     """Raise ReadOnlyTargetError for a replica as target, ReplicaSourceError for a source replica out of step."""
     refuse_replica(target)
     refuse_lost(source)
+
+
+def refuse_sentinel(look: Look) -> None:
+    """Raise SentinelError where one answers."""
+    if look.side.identity.mode == "sentinel":
+        raise SentinelError("a Sentinel answers: it holds no keys", where=look.side.place)
+
+
+def lacks(look: Look, commands: Iterable[str]) -> str:
+    """That the user of a server may not run *commands*, in words."""
+    return f"user {look.user} of the {look.role} {look.side.place} lacks {', '.join(commands)}"
 
 
 def refuse_replica(target: Look) -> None:

@@ -18,7 +18,7 @@ from tests.job.watching import Watching
 from tests.servers import VERSIONS, ask, running, server_context, with_tls
 from transfer.endpoint.redis.fullsync import cost
 from transfer.endpoint.redis.throwaway import ThrowawayServer
-from transfer.model.endpoint import Address, Secret
+from transfer.model.endpoint import Secret
 from transfer.model.errors import GuardError, LimitError, UsageError
 from transfer.plan import route
 from transfer.wire.replication import FullSync
@@ -115,13 +115,7 @@ async def test_a_forbidden_full_sync_becomes_a_scan(tmp_path: Path) -> None:
     async with running("redis-7.0") as source, running("redis-7.0") as target:
         fill(source.address, 1000)
         await ask(source, "ACL", "SETUSER", "reader", "on", ">pw", "~*", "&*", "+@all", "-psync")
-        reader = Address(
-            host=source.address.host,
-            port=source.address.port,
-            path=source.address.path,
-            username="reader",
-            password=Secret("pw"),
-        )
+        reader = msgspec.structs.replace(source.address, username="reader", password=Secret("pw"))
         watching = Watching(consents=True)
 
         report = await copied(reader, target, tmp_path, watching, route="psync")
@@ -138,13 +132,7 @@ async def test_a_full_sync_refused_under_way_becomes_a_scan(tmp_path: Path) -> N
     async with running("redis-7.0") as source, running("redis-7.0") as target:
         fill(source.address, 1000)
         await ask(source, "ACL", "SETUSER", "reader", "on", ">pw", "~*", "resetchannels", "+@all", "-psync")
-        reader = Address(
-            host=source.address.host,
-            port=source.address.port,
-            path=source.address.path,
-            username="reader",
-            password=Secret("pw"),
-        )
+        reader = msgspec.structs.replace(source.address, username="reader", password=Secret("pw"))
         watching = Watching(consents=True)
 
         report = await copied(reader, target, tmp_path, watching, route="psync")

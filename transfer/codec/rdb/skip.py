@@ -62,12 +62,17 @@ def _after_packed(data: bytes, at: int) -> int:
     return start + 2 + packed if head < _MIDDLE else _long(data, start)[1] + packed
 
 
-def _long(data: bytes, at: int) -> tuple[int, int]:
-    """As `read_length`, for the lengths of strings."""
+def _length(data: bytes, at: int) -> tuple[int, int]:
+    """As `read_length`; one that is cut is an IndexError, as every byte is that is not there."""
     try:
-        size, start = read_length(data, at)
+        return read_length(data, at)
     except CutError:
         raise IndexError from None
+
+
+def _long(data: bytes, at: int) -> tuple[int, int]:
+    """As `read_length`, for the lengths of strings."""
+    size, start = _length(data, at)
     if size > _MOST_LENGTH:
         raise FormatError(f"a string of {size:,} bytes at offset {at} cannot be", offset=at, size=size)
     return size, start
@@ -120,20 +125,14 @@ def _after_atom(atom: int, data: bytes, at: int) -> int:
     if atom == STRING:
         return after_string(data, at)
     if atom == LENGTH:
-        try:
-            return read_length(data, at)[1]
-        except CutError:
-            raise IndexError from None
+        return _length(data, at)[1]
     first = data[at]
     return at + 1 + (0 if first >= _WORDLESS_SCORE else first)
 
 
 def _after_part(data: bytes, at: int) -> tuple[int, bool]:
     """The offset after one marked part of a module's value, and whether it was the end mark."""
-    try:
-        mark, start = read_length(data, at)
-    except CutError:
-        raise IndexError from None
+    mark, start = _length(data, at)
     if mark > _STRING_PART:
         raise FormatError(f"module opcode {mark} at offset {at} is not known", offset=at, opcode=mark)
     if not mark:

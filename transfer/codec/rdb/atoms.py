@@ -20,6 +20,7 @@ CAP_BYTES = 1 << 30
 """No string of a value is longer: twice the server's own limit (proto-max-bulk-len, 512 MiB)."""
 _U32, _U64, _INTEGER, _LZF = 0x80, 0x81, 0xC0, 0xC3
 _SMALL, _MIDDLE = 1 << 6, 1 << 14
+_MOST_DIGITS = len(b"-2147483648")
 _MOST_PER_BYTE = 264
 """What one byte of LZF stands for, at most: three bytes are a run of up to 264, so this is generous."""
 
@@ -74,6 +75,23 @@ def read_string(data: bytes, at: int) -> tuple[bytes, int]:
     packed, start = read_length(data, at + 1)
     size, start = read_length(data, start)
     return _unpacked(_bytes(data, start, packed), size, at), start + packed
+
+
+def string_span(data: bytes, at: int) -> tuple[int, int]:
+    """How many bytes the string at *at* has, unpacked (a number: at most), and the offset after it.
+
+    What it holds is not looked at, nor whether it is all there. Raises as `read_length`.
+    """
+    first = data[at] if at < len(data) else _U32
+    if _INTEGER <= first < _LZF:
+        width = 1 << (first & 3)
+        return _MOST_DIGITS, at + 1 + width
+    if first != _LZF:
+        size, start = read_length(data, at)
+        return size, start + size
+    packed, start = read_length(data, at + 1)
+    size, start = read_length(data, start)
+    return size, start + packed
 
 
 def _bytes(data: bytes, at: int, size: int) -> bytes:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from transfer.codec.rdb.atoms import read_length, read_string
+from transfer.codec.rdb.atoms import read_length, read_string, string_span
 from transfer.codec.rdb.streams import ACTIVE, COUNTED, PLAIN
 
 _CRITICAL_BYTES = (16_378, 2_097_146, 268_435_450)
@@ -33,6 +33,8 @@ _PACKED_NODE = 2
 def differs_by_family(body: bytes) -> bool:
     """Whether *body* (type byte and value) holds an element that Valkey 9.1 and the others write differently.
 
+    Only strings that are long enough for one are unpacked: this is asked for every key that goes between families.
+
     Raises:
         FormatError: the body does not hold the strings that its type has.
     """
@@ -43,25 +45,34 @@ def _may_differ(body: bytes) -> bool:
     """Most are told by their type and size: for every key that goes from one family to the other."""
     if len(body) < _LEAST_BYTES or body[0] not in LISTPACK_TYPES:
         return False
-    return len(body) >= _CRITICAL_BYTES[0] or (body[1] == _PACKED if body[0] in _ONE else _PACKED in body)
+    if body[0] in _ONE:
+        return string_span(body, 1)[0] >= _CRITICAL_BYTES[0]
+    return len(body) >= _CRITICAL_BYTES[0] or _PACKED in body
 
 
 def _listpacks(body: bytes) -> Iterator[bytes]:
+    """Those that are long enough."""
     kind = body[0]
     if kind in _ONE:
-        yield read_string(body, 1)[0]
+        yield _if_long(body, 1)[0]
     elif kind == _WITH_EARLIEST:
-        yield read_string(body, 1 + _EARLIEST_BYTES)[0]
+        yield _if_long(body, 1 + _EARLIEST_BYTES)[0]
     elif kind == _LIST:
         count, at = read_length(body, 1)
         for _ in range(count):
             container, at = read_length(body, at)
-            node, at = read_string(body, at)
+            node, at = _if_long(body, at)
             if container == _PACKED_NODE:
                 yield node
     elif kind in _STREAMS:
         count, at = read_length(body, 1)
         for _ in range(count):
-            _, at = read_string(body, at)
-            node, at = read_string(body, at)
+            _, at = string_span(body, at)
+            node, at = _if_long(body, at)
             yield node
+
+
+def _if_long(body: bytes, at: int) -> tuple[bytes, int]:
+    """The string at *at*, empty where it is too short, and the offset after it."""
+    size, end = string_span(body, at)
+    return (read_string(body, at)[0] if size >= _CRITICAL_BYTES[0] else b""), end

@@ -361,6 +361,13 @@ class UnknownFormError(FormatError):
     code = "E1203"
 
 
+class WrongKeyError(FormatError):
+    """Nothing that was given opens an encrypted file."""
+
+    code = "E1204"
+    default_hint = "give --identity FILE with a key that the file was encrypted to"
+
+
 class InterruptedRunError(TransferError):
     """Ctrl-C, SIGTERM or `jobs pause`: the run drained what was in flight and stopped."""
 

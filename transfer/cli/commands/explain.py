@@ -230,6 +230,13 @@ MEANINGS: dict[str, Meaning] = {
         "An opcode, value type or version that this program does not know, in a file or in a payload.",
         ("see docs/compatibility.md for what is known", "a live server passes on what it can read: copy from there"),
     ),
+    "E1204": Meaning(
+        "An encrypted file, or an identity that is itself encrypted, cannot be opened by what was given.",
+        (
+            "--identity FILE: the key whose public half it was encrypted to",
+            "TRANSFER_IDENTITY_PASSPHRASE for an identity",
+        ),
+    ),
     "E1300": Meaning(
         "Ctrl-C, SIGTERM or `transfer jobs pause`: what was in flight was written, the job is kept.",
         ("transfer resume ID goes on where it stopped", "transfer jobs show ID"),

@@ -1,0 +1,1 @@
+"""What files have in common as places."""

@@ -17,8 +17,9 @@ from tests.job.test_importing import ODD, fill_whole
 from tests.rdbfiles import IN_2099_MS, started_from
 from tests.servers import VERSIONS, ask, running
 from transfer.codec.dump import stamp
-from transfer.endpoint.rdb.file import RdbFile
+from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.rdb.sink import Head, RdbSink
+from transfer.endpoint.rdb.walk import RdbWalk
 from transfer.endpoint.redis.landing import Approach
 from transfer.endpoint.redis.throwaway import ThrowawayServer
 from transfer.model.record import Batch, Position, Span
@@ -233,7 +234,7 @@ async def test_a_key_that_was_read_twice_is_in_the_file_once(tmp_path: Path) -> 
     await sink.finish()
     sink.file.keep()
 
-    found = await RdbFile.open(tmp_path / "out.rdb")
+    found = await DataFile.open(RdbWalk(tmp_path / "out.rdb"))
     held = {(b.db, key): body for b in found.walk.blocks() for key, body in zip(b.keys, b.bodies, strict=True)}
     assert {key: body[2:] for key, body in held.items()} == {
         (0, b"a"): b"new",

@@ -19,8 +19,9 @@ import anyio
 import msgspec
 import structlog
 
-from transfer.endpoint.rdb.file import RdbFile
+from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.rdb.sink import Head, RdbSink
+from transfer.endpoint.rdb.walk import RdbWalk
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.functions import FunctionsRefusedError, libraries_of
@@ -188,7 +189,7 @@ class ExportRun(CopyRun):
                 finally:
                     file.index.close()
 
-    async def _written(self, engine: ExportEngine, plan: CopyPlan, source: Server, steering: Steering) -> RdbFile:
+    async def _written(self, engine: ExportEngine, plan: CopyPlan, source: Server, steering: Steering) -> DataFile:
         """The file under its name, read back to its end."""
         started, request = time.monotonic(), self._request
         structlog.get_logger().info("reading", keys=plan.keys)
@@ -201,7 +202,7 @@ class ExportRun(CopyRun):
             steering.check()
             steering.abort_on_stop()
             await sink.finish()
-            file = await look_through(request, str(sink.file.part), indexed=request.verify != "none")
+            file = await look_through(request, RdbWalk(sink.file.part), indexed=request.verify != "none")
             sink.file.keep()
         finally:
             sink.drop()
@@ -225,7 +226,7 @@ class ExportRun(CopyRun):
         except FunctionsRefusedError:
             return []
 
-    async def _compare(self, engine: ExportEngine, source: Server, file: RdbFile) -> None:
+    async def _compare(self, engine: ExportEngine, source: Server, file: DataFile) -> None:
         ledgers = engine.written, engine.found_equal, engine.announced
         await march(
             self._request,

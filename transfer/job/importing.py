@@ -16,9 +16,11 @@ from typing import cast
 
 import anyio
 
-from transfer.endpoint.rdb.file import RdbFile, changed
-from transfer.endpoint.rdb.index import WIDTH_BYTES, NameIndex
-from transfer.endpoint.rdb.source import RdbSource
+from transfer.endpoint.file.block import Walk
+from transfer.endpoint.file.file import DataFile, changed
+from transfer.endpoint.file.index import WIDTH_BYTES, NameIndex
+from transfer.endpoint.file.kinds import walk_of
+from transfer.endpoint.file.source import FileSource
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.functions import library_of, place_libraries
 from transfer.endpoint.redis.keyspace import LiveKeyspace
@@ -44,7 +46,7 @@ from transfer.pipeline.flow import Flow
 from transfer.pipeline.frontier import Frontier
 from transfer.verify.changes import Unchanging
 
-ImportPlanner = Callable[[CopyRequest, RdbFile, Server], Awaitable[CopyPlan]]
+ImportPlanner = Callable[[CopyRequest, DataFile, Server], Awaitable[CopyPlan]]
 
 
 async def run_import(request: CopyRequest, observer: Observer, planner: ImportPlanner, job: str = "") -> Report:
@@ -65,10 +67,10 @@ async def run_import(request: CopyRequest, observer: Observer, planner: ImportPl
     return await record_run("import", request, observer, work, job)
 
 
-async def look_through(request: CopyRequest, path: str, *, indexed: bool) -> RdbFile:
-    """The file at *path*, read to its end once. Raises as `RdbFile.open`."""
+async def look_through(request: CopyRequest, walk: Walk, *, indexed: bool) -> DataFile:
+    """The file of *walk*, read to its end once. Raises as `DataFile.open`."""
     index = NameIndex(BucketStore(WIDTH_BYTES, spill_dir=request.spill_dir)) if indexed else None
-    return await RdbFile.open(Path(path), index=index)
+    return await DataFile.open(walk, index=index)
 
 
 class ImportEngine(Engine):
@@ -76,10 +78,10 @@ class ImportEngine(Engine):
 
     source_is_live = False
 
-    def __init__(self, file: RdbFile, request: CopyRequest, *others: object) -> None:
+    def __init__(self, file: DataFile, request: CopyRequest, *others: object) -> None:
         self._file = file
         super().__init__(request, *others)  # type: ignore[arg-type]  # as Engine's own
-        self._reading: RdbSource | None = None
+        self._reading: FileSource | None = None
 
     @asynccontextmanager
     async def _parts(self, stop: anyio.Event, new_source: NewSource) -> AsyncIterator[Flow]:
@@ -87,7 +89,7 @@ class ImportEngine(Engine):
         budget = ByteBudget(request.max_memory_bytes)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
         approach = Approach(self.mapping, self.tally)
-        source = self._reading = RdbSource(
+        source = self._reading = FileSource(
             self._file,
             self.selection,
             frozenset(self.mapping.dbs),
@@ -120,12 +122,12 @@ class ImportEngine(Engine):
 class ImportRun(CopyRun):
     """One import. What asks a copy's source is told by the file here."""
 
-    _file: RdbFile
+    _file: DataFile
 
     async def _run(self) -> None:
         request = self._request
         self._file = file = await look_through(
-            request, request.source.path, indexed=request.verify != "none" and not request.dry_run
+            request, walk_of(Path(request.source.path)), indexed=request.verify != "none" and not request.dry_run
         )
         target = await open_one(request, request.target, self._report.job)
         file.now_ms = target.now_ms

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 import anyio
 
 from transfer.codec.canonical import FORM
-from transfer.endpoint.rdb.file import RdbFile
-from transfer.endpoint.rdb.keyspace import FileKeyspace
+from transfer.endpoint.file.file import DataFile
+from transfer.endpoint.file.keyspace import FileKeyspace
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
@@ -56,8 +56,8 @@ async def march(
     report: Report,
     observer: Observer,
     *,
-    left: Server | RdbFile,
-    right: Server | RdbFile,
+    left: Server | DataFile,
+    right: Server | DataFile,
     selection: Selection,
     mapping: Mapping,
     total_keys: int,
@@ -67,7 +67,7 @@ async def march(
 ) -> None:
     """Compare everything selected on two places and put what came of it into *report*; *throttle* spares the left."""
     meter = Meter("verify", total_keys)
-    files = isinstance(left, RdbFile) or isinstance(right, RdbFile)
+    files = isinstance(left, DataFile) or isinstance(right, DataFile)
     limit_bytes = _WHOLE_BYTES if files else largest_value_bytes(request)
     async with (
         _keyspace(left, limit_bytes, observer, throttle, request.keys_from) as here,
@@ -127,9 +127,9 @@ async def _tick(meter: Meter, observer: Observer) -> None:
 
 @asynccontextmanager
 async def _keyspace(
-    place: Server | RdbFile, limit_bytes: int, observer: Observer, throttle: Throttle, keys_from: str = ""
+    place: Server | DataFile, limit_bytes: int, observer: Observer, throttle: Throttle, keys_from: str = ""
 ) -> AsyncIterator[LiveKeyspace | FileKeyspace]:
-    if isinstance(place, RdbFile):
+    if isinstance(place, DataFile):
         yield FileKeyspace(place)
         return
     keyspace = LiveKeyspace(

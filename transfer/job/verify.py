@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
 
-from transfer.endpoint.rdb.file import RdbFile
+from transfer.endpoint.file.file import DataFile
+from transfer.endpoint.file.kinds import walk_of
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.tracking import WriteTracker
 from transfer.job.copy import open_one
@@ -27,7 +29,7 @@ from transfer.model.report import Report, worst
 from transfer.model.selection import Mapping
 from transfer.verify.changes import ChangesNow, Unchanging, Watch
 
-Place = Server | RdbFile
+Place = Server | DataFile
 VerifyPlanner = Callable[[CopyRequest, Place, Place], Awaitable[tuple[dict[int, int], int]]]
 """Gives the databases to compare (left -> right) and how many keys there are at the left."""
 
@@ -72,20 +74,20 @@ async def run_verify(request: CopyRequest, observer: Observer, planner: VerifyPl
 
 async def _open(request: CopyRequest, address: Address, job: str) -> Place:
     if address.is_file:
-        return await look_through(request, address.path, indexed=True)
+        return await look_through(request, walk_of(Path(address.path)), indexed=True)
     return await open_one(request, address, job)
 
 
 def _share_clock(left: Place, right: Place) -> None:
     """A file's deadlines are judged by the clock of the server it is compared with."""
     for file, other in ((left, right), (right, left)):
-        if isinstance(file, RdbFile) and isinstance(other, Server):
+        if isinstance(file, DataFile) and isinstance(other, Server):
             file.now_ms = other.now_ms
 
 
 def _watch(tracker: WriteTracker, place: Place) -> Watch:
-    return Unchanging() if isinstance(place, RdbFile) else tracker
+    return Unchanging() if isinstance(place, DataFile) else tracker
 
 
 def _watching(tracker: WriteTracker, place: Place) -> AbstractAsyncContextManager[object]:
-    return nullcontext() if isinstance(place, RdbFile) else tracker.running(place)
+    return nullcontext() if isinstance(place, DataFile) else tracker.running(place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from transfer.endpoint.rdb.file import RdbFile
+from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.rights import Role
 from transfer.endpoint.redis.server import Server
@@ -19,7 +19,7 @@ _ANY_DB = 1 << 31
 
 
 async def plan_verify(
-    request: CopyRequest, left: Server | RdbFile, right: Server | RdbFile
+    request: CopyRequest, left: Server | DataFile, right: Server | DataFile
 ) -> tuple[dict[int, int], int]:
     """Database of the left -> database of the right, and how many keys the left holds in them.
 
@@ -45,8 +45,8 @@ class _Held(msgspec.Struct, frozen=True):
     databases: int
 
 
-async def _held(place: Server | RdbFile, role: Role, request: CopyRequest) -> _Held:
-    if isinstance(place, RdbFile):
+async def _held(place: Server | DataFile, role: Role, request: CopyRequest) -> _Held:
+    if isinstance(place, DataFile):
         return _Held(place.counts(), _ANY_DB)
     look = await look_at(place, role)
     _refuse_kind(look, request)

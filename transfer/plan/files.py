@@ -11,7 +11,7 @@ from pathlib import Path
 
 import anyio
 
-from transfer.endpoint.rdb.file import RdbFile
+from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.abilities import unlikely_key
 from transfer.endpoint.redis.server import Server
@@ -30,7 +30,7 @@ _ANY_DB = 1 << 31
 """A file holds as many databases as it likes."""
 
 
-async def plan_import(request: CopyRequest, file: RdbFile, target: Server) -> CopyPlan:
+async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> CopyPlan:
     """What importing *file* into *target* would do.
 
     Raises:
@@ -72,7 +72,7 @@ async def plan_import(request: CopyRequest, file: RdbFile, target: Server) -> Co
     return plan
 
 
-def file_side(file: RdbFile) -> Side:
+def file_side(file: DataFile) -> Side:
     """A file as one side of a plan."""
     walk = file.walk
     said = f"RDB version {walk.version} by {file.server}, {show_bytes(file.size_bytes)}"
@@ -90,7 +90,7 @@ def file_side(file: RdbFile) -> Side:
     )
 
 
-def checksum_text(file: RdbFile) -> str:
+def checksum_text(file: DataFile) -> str:
     """What its checksum says."""
     return {
         "right": "its checksum holds",
@@ -99,7 +99,7 @@ def checksum_text(file: RdbFile) -> str:
     }[file.walk.checksum]
 
 
-def file_warnings(file: RdbFile) -> list[str]:
+def file_warnings(file: DataFile) -> list[str]:
     """What a person should know of a file that is whole."""
     walk, found = file.walk, []
     if walk.trailing_bytes:
@@ -112,7 +112,7 @@ def file_warnings(file: RdbFile) -> list[str]:
     return found
 
 
-def _file_notes(file: RdbFile, request: CopyRequest) -> list[str]:
+def _file_notes(file: DataFile, request: CopyRequest) -> list[str]:
     notes = [f"the file was looked through in {show_ms(file.seconds * 1000)}, before anything is written"]
     if "trust-file" in request.allow:
         notes.append("payloads go to the target as they stand in the file, unchecked (--allow trust-file)")
@@ -123,7 +123,7 @@ def _file_notes(file: RdbFile, request: CopyRequest) -> list[str]:
     return notes
 
 
-def _writing(request: CopyRequest, file: RdbFile, there: Look) -> str:
+def _writing(request: CopyRequest, file: DataFile, there: Look) -> str:
     """raw | logical. Raises IncompatibleError where raw is asked for and the target does not take the payloads."""
     taken = there.side.features.restores
     if request.format == "logical":
@@ -152,7 +152,7 @@ async def _refuse_missing_rights(target: Server, there: Look, *, logical: bool, 
         raise PermissionDeniedError(text, where=target.where, commands=lacking)
 
 
-def _room(request: CopyRequest, file: RdbFile, there: Look) -> str:
+def _room(request: CopyRequest, file: DataFile, there: Look) -> str:
     limit, used = there.side.maxmemory_bytes, there.side.used_memory_bytes
     wanted = file.used_memory_bytes
     if not limit or wanted <= limit - used or narrows(request):

@@ -10,10 +10,10 @@ import pytest
 from tests.job.filling import fill
 from tests.rdbfiles import corpus, saved
 from tests.servers import ask, running
-from transfer.endpoint.rdb.blocks import Walk
-from transfer.endpoint.rdb.file import RdbFile
-from transfer.endpoint.rdb.index import WIDTH_BYTES, NameIndex
-from transfer.endpoint.rdb.keyspace import FileKeyspace
+from transfer.endpoint.file.file import DataFile
+from transfer.endpoint.file.index import WIDTH_BYTES, NameIndex
+from transfer.endpoint.file.keyspace import FileKeyspace
+from transfer.endpoint.rdb.walk import RdbWalk
 from transfer.model.errors import FileMissingError, FormatError, ReplacedError
 from transfer.pipeline.buckets import BucketStore
 
@@ -21,7 +21,7 @@ KEYS = 6000
 Row = tuple[int, bytes, bytes, int]
 
 
-def rows_of(walk: Walk, start: int = 0, db: int = 0) -> list[Row]:
+def rows_of(walk: RdbWalk, start: int = 0, db: int = 0) -> list[Row]:
     """(db, key, body, deadline) from a block on."""
     blocks = walk.blocks(start, db)
     return [(it.db, *row) for it in blocks for row in zip(it.keys, it.bodies, it.deadlines, strict=True)]
@@ -38,7 +38,7 @@ async def some_file(tmp_path: Path) -> Path:
 
 async def test_a_block_read_alone_begins_what_reading_on_gives(tmp_path: Path) -> None:
     """From the start of any block on come the same keys, databases and deadlines as in one go."""
-    walk = Walk(await some_file(tmp_path))
+    walk = RdbWalk(await some_file(tmp_path))
     whole = rows_of(walk)
     blocks = list(walk.blocks())
     done = 0
@@ -51,7 +51,7 @@ async def test_a_block_read_alone_begins_what_reading_on_gives(tmp_path: Path) -
 
 async def test_any_key_is_found_by_its_name(tmp_path: Path) -> None:
     """In any order, from either database, with its deadline; a name that is not there is not."""
-    file = await RdbFile.open(await some_file(tmp_path), index=NameIndex(BucketStore(WIDTH_BYTES)))
+    file = await DataFile.open(RdbWalk(await some_file(tmp_path)), index=NameIndex(BucketStore(WIDTH_BYTES)))
     whole = {(db, key): (body, deadline) for db, key, body, deadline in rows_of(file.walk)}
     keyspace, names = FileKeyspace(file), list(whole)
     random.Random(1).shuffle(names)
@@ -68,7 +68,7 @@ async def test_any_key_is_found_by_its_name(tmp_path: Path) -> None:
 async def test_a_file_that_changes_is_noticed(tmp_path: Path) -> None:
     """Its inode, size, time or beginning differ."""
     path = await some_file(tmp_path)
-    file = await RdbFile.open(path)
+    file = await DataFile.open(RdbWalk(path))
     file.check_unchanged()
     data = path.read_bytes()
     path.write_bytes(data[:-1])
@@ -83,10 +83,10 @@ async def test_every_cut_of_a_small_file_is_refused(tmp_path: Path) -> None:
     for size in range(len(data)):
         path.write_bytes(data[:size])
         with pytest.raises(FormatError) as raised:
-            await RdbFile.open(path)
+            await DataFile.open(RdbWalk(path))
         assert raised.value.where == str(path)
     path.write_bytes(data)
-    assert (await RdbFile.open(path)).keys == 14
+    assert (await DataFile.open(RdbWalk(path))).keys == 14
     for wrong in (tmp_path, tmp_path / "none.rdb"):
         with pytest.raises(FileMissingError):
-            await RdbFile.open(wrong)
+            await DataFile.open(RdbWalk(wrong))

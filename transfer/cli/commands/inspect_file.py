@@ -10,9 +10,10 @@ from typing import Any
 
 from transfer.cli.commands.inspect import big_data, biggest_lines, span_text
 from transfer.cli.render.plan import counted, table
-from transfer.endpoint.rdb.census import PASSED, FileCensus, take_file_census
-from transfer.endpoint.rdb.file import RdbFile
-from transfer.endpoint.rdb.soundness import Soundness, Unsound, check_values
+from transfer.endpoint.file.census import PASSED, FileCensus, take_file_census
+from transfer.endpoint.file.file import DataFile
+from transfer.endpoint.file.kinds import walk_of
+from transfer.endpoint.file.soundness import Soundness, Unsound, check_values
 from transfer.endpoint.redis.census import SPANS, BigKey
 from transfer.model.errors import FormatError
 from transfer.model.units import show_bytes, show_ms
@@ -29,7 +30,7 @@ async def run_inspect_file(path: str, *, hash_keys: bool = False) -> tuple[list[
     Raises:
         FormatError: the file is damaged.
     """
-    file, censuses = await take_file_census(Path(path))
+    file, censuses = await take_file_census(walk_of(Path(path)))
     biggest = sorted((big for census in censuses for big in census.big_keys(file.vendor)), reverse=True)[:10]
     lines = _head(file)
     for census in censuses:
@@ -45,7 +46,7 @@ async def run_verify_file(path: str, *, hash_keys: bool = False) -> tuple[list[s
     Raises:
         FormatError: the file is damaged, or a value in it does not hold: the first is named, with its offset.
     """
-    file, found = await check_values(Path(path))
+    file, found = await check_values(walk_of(Path(path)))
     if found.unsound:
         raise _unsound(file, found, hash_keys=hash_keys)
     lines = [
@@ -58,7 +59,7 @@ async def run_verify_file(path: str, *, hash_keys: bool = False) -> tuple[list[s
     return lines, {**_file_data(file), "decoded": found.decoded, "opaque": found.opaque, "unsound": 0}, 0
 
 
-def _unsound(file: RdbFile, found: Soundness, *, hash_keys: bool) -> FormatError:
+def _unsound(file: DataFile, found: Soundness, *, hash_keys: bool) -> FormatError:
     first = found.first[0]
     others = [f"also {_named(it, hash_keys=hash_keys)}" for it in found.first[1:10]]
     more = found.unsound - 1 - len(others)
@@ -79,7 +80,7 @@ def _named(one: Unsound, *, hash_keys: bool) -> str:
     return f"db {one.db} key {name} at offset {one.offset:,}: {one.cause}"
 
 
-def _head(file: RdbFile) -> list[str]:
+def _head(file: DataFile) -> list[str]:
     lines = [f"{printable(file.where)}: {len(file.counts())} logical databases, {counted(file.keys)}"]
     lines.append(f"  {file_side(file).about}")
     if file.used_memory_bytes:
@@ -95,7 +96,7 @@ def _head(file: RdbFile) -> list[str]:
     return [*lines, "", *table(("db", "keys", "with deadline", "share"), rows)] if rows else [*lines, "  no keys"]
 
 
-def _census_lines(census: FileCensus, file: RdbFile) -> list[str]:
+def _census_lines(census: FileCensus, file: DataFile) -> list[str]:
     kinds, sizes = census.by_type(file.vendor)
     total = sum(kinds.values())
     rows = [
@@ -120,7 +121,7 @@ def _span(name: str) -> str:
     return "deadline passed" if name == PASSED else span_text(name)
 
 
-def _file_data(file: RdbFile) -> dict[str, Any]:
+def _file_data(file: DataFile) -> dict[str, Any]:
     walk = file.walk
     return {
         "place": file.where,
@@ -142,7 +143,7 @@ def _file_data(file: RdbFile) -> dict[str, Any]:
     }
 
 
-def _data(file: RdbFile, censuses: list[FileCensus], biggest: list[BigKey], *, hash_keys: bool) -> dict[str, Any]:
+def _data(file: DataFile, censuses: list[FileCensus], biggest: list[BigKey], *, hash_keys: bool) -> dict[str, Any]:
     dbs = []
     for census in censuses:
         kinds, sizes = census.by_type(file.vendor)

@@ -19,9 +19,9 @@ import anyio.to_thread
 from transfer.codec.dump import FOOTER_BYTES, is_whole
 from transfer.codec.rdb.items import Keys
 from transfer.codec.rdb.writer import RdbWriter
-from transfer.endpoint.rdb.blocks import Walk
-from transfer.endpoint.rdb.checking import DAMAGED_CODE
-from transfer.endpoint.rdb.newfile import NewFile
+from transfer.endpoint.file.checking import DAMAGED_CODE
+from transfer.endpoint.file.newfile import NewFile
+from transfer.endpoint.rdb.walk import RdbWalk
 from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.landing import Approach, Landing
 from transfer.model.ports import HashLedger, Origin
@@ -124,19 +124,19 @@ class RdbSink:
         """The same without repetitions: of each name the last is kept."""
         marks, part = self._names.repeated(), self.file.part
         left: Counter[tuple[int, bytes]] = Counter()
-        for block in Walk(part).blocks():
+        for block in RdbWalk(part).blocks():
             hashes = hashes_of_names(block.db, block.keys)
             left.update((block.db, key) for key, mark in zip(block.keys, hashes, strict=True) if mark in marks)
         anew = NewFile(self.file.path, f"{self._job}-{time.monotonic_ns()}")
         try:
-            self._copy_last(Walk(part), left, anew)
+            self._copy_last(RdbWalk(part), left, anew)
         except BaseException:
             anew.drop()
             raise
         self.file.drop()
         self.file = anew
 
-    def _copy_last(self, walk: Walk, left: Counter[tuple[int, bytes]], anew: NewFile) -> None:
+    def _copy_last(self, walk: RdbWalk, left: Counter[tuple[int, bytes]], anew: NewFile) -> None:
         writer, begun = self._head.begin()
         anew.write(begun)
         db = -1

@@ -1,6 +1,6 @@
 """An RDB file as a place: looked through once, from its first byte to its checksum, before anything is done with it.
 
-    open -> Walk over all blocks -> counts per database, places of blocks, hashes of names -> RdbFile
+    open -> Walk over all blocks -> counts per database, places of blocks, hashes of names -> DataFile
                   `-> damage: FormatError with the key and the offset, nothing was written anywhere
 
 Rule 1: what the file holds is known before it is used; a file that changed since is refused.
@@ -20,8 +20,8 @@ import msgspec
 import xxhash
 
 from transfer.codec.dump import type_name
-from transfer.endpoint.rdb.blocks import Block, Walk
-from transfer.endpoint.rdb.index import NameIndex, NoIndex
+from transfer.endpoint.file.block import Block, Walk
+from transfer.endpoint.file.index import NameIndex, NoIndex
 from transfer.model.endpoint import RDB_SCHEME, Features, Identity
 from transfer.model.errors import FileMissingError, FormatError, ReplacedError, TransferError
 from transfer.model.record import NO_DEADLINE
@@ -45,7 +45,7 @@ class DbCount(msgspec.Struct):
     skipped: int = 0
 
 
-class RdbFile:
+class DataFile:
     """What one RDB file holds, as found when it was opened. Keeps the promise of `model.ports.Origin`.
 
     Attributes:
@@ -119,20 +119,23 @@ class RdbFile:
     @classmethod
     async def open(
         cls,
-        path: Path,
+        walk: Walk,
         *,
         index: NameIndex | None = None,
         starts: bool = False,
         on_block: Callable[[Block], None] = lambda block: None,
-    ) -> RdbFile:
-        """Look through *path*; *on_block* is given every block of it, with *starts*; *index* remembers where names are.
+    ) -> DataFile:
+        """Look through the file of *walk*.
+
+        *on_block* is given every block of it, with *starts*; *index* remembers where names are.
 
         Raises:
             FileMissingError: it is not there or cannot be read.
-            FormatError: it is no RDB, or damaged; `where` names the file, the message the offset and the last key.
+            FormatError: it is of another kind, or damaged; `where` names the file, the message offset and last key.
         """
         began = time.monotonic()
-        file = cls(path, Walk(path))
+        path = walk.path
+        file = cls(path, walk)
         file.index = index or NoIndex()
         with failures_of(path):
             file._stamp, file.size_bytes = _stamp(path)

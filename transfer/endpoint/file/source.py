@@ -17,9 +17,9 @@ import anyio.lowlevel
 
 from transfer.codec.dump import stamp
 from transfer.codec.rdb.decode import decode_payload
-from transfer.endpoint.rdb.blocks import Block
-from transfer.endpoint.rdb.checking import DAMAGED_CODE, fault
-from transfer.endpoint.rdb.file import RdbFile, failures_of
+from transfer.endpoint.file.block import Block
+from transfer.endpoint.file.checking import DAMAGED_CODE, fault
+from transfer.endpoint.file.file import DataFile, failures_of
 from transfer.model.errors import FormatError
 from transfer.model.ports import Budget, Spans
 from transfer.model.record import DONE, Batch, Span
@@ -33,13 +33,13 @@ _BYTES_AT_ONCE = 1 << 20
 """Payload bytes of a batch; a larger payload stands alone."""
 
 
-class RdbSource:
+class FileSource:
     """Reads the selected keys of one file.
 
     Args:
         dbs: logical databases that are wanted.
         checks: whether payloads are looked into before they are given away.
-        footer: RDB version that payloads are stamped with, 0 for the file's own.
+        footer: RDB version that payloads are stamped with, 0 for the block's own.
         most_keys: of a batch, 0: chosen.
         left: takes out names that need not be copied again.
         stop: when set, nothing further is read: what was read is still emitted.
@@ -49,7 +49,7 @@ class RdbSource:
 
     def __init__(
         self,
-        file: RdbFile,
+        file: DataFile,
         selection: Selection,
         dbs: frozenset[int],
         *,
@@ -65,7 +65,7 @@ class RdbSource:
         self._file, self._selection, self._dbs = file, selection, dbs
         self._budget, self._tally, self._frontier, self._stop = budget, tally, frontier, stop
         self._checks, self._left = checks, left
-        self._footer = footer or file.version
+        self._footer = footer
         self._most_keys = most_keys or _KEYS_AT_ONCE
         self._types = frozenset(selection.types)
         self._underway: list[Batch] = []
@@ -126,7 +126,7 @@ class RdbSource:
 
     def _sound(self, block: Block, rows: list[int]) -> list[int]:
         """Those whose payloads hold; the others are rejected by name."""
-        faults = [fault(block.bodies[row], self._file.version) for row in rows]
+        faults = [fault(block.bodies[row], block.version) for row in rows]
         for row, found in zip(rows, faults, strict=True):
             if found is not None:
                 cause = f"its payload in the file does not hold: {found}"
@@ -134,7 +134,7 @@ class RdbSource:
         return list(compress(rows, [found is None for found in faults]))
 
     def _batch(self, block: Block, rows: list[int], span: Span) -> Batch:
-        footer = self._footer
+        footer = self._footer or block.version
         dumps = [stamp(block.bodies[row], footer) for row in rows]
         sizes = list(map(len, dumps))
         keys = [block.keys[row] for row in rows]

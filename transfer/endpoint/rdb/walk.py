@@ -1,24 +1,20 @@
-"""An RDB file block by block: consecutive keys of one logical database, with the offsets they stand at.
+"""An RDB file block by block.
 
-    file -> 256 KiB at a time -> RdbReader -> Block | AUX, functions, the end in the Walk
+    file -> 256 KiB at a time -> RdbReader -> Block | AUX, functions, the end in the walk
 
-Rule 1: a block can be read again alone, from its `start` and with its `db`.
-Rule 2: what a block holds is at most what was read at once, or one value that is larger.
-Rule 3: a failure names its offset and the last key before it.
+Rule 1: what a block holds is at most what was read at once, or one value that is larger.
+Rule 2: a failure names its offset and the last key before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import compress
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
 from transfer.codec.rdb.items import Aux, End, Function, Header, Item, Keys, Skipped
 from transfer.codec.rdb.reader import RdbReader
-from transfer.endpoint.rdb.checking import empties
+from transfer.endpoint.file.block import Block
 from transfer.model.errors import FormatError
 
 _READ_BYTES = 256 << 10
@@ -28,45 +24,8 @@ _SHOWN_BYTES = 64
 _GAP_BYTES, _ENTRY_BYTES, _RUN_KEYS = 2 << 10, 4 << 10, 1000
 
 
-class Block(msgspec.Struct):
-    """Keys column by column, of a file of RDB *version*. `start` to `end`: where they stand in the file.
-
-    `starts`, if asked for: where each key begins, with what stands before it.
-    `skipped` is how many empty collections stood among them, which are left out.
-    """
-
-    start: int
-    end: int
-    db: int
-    version: int
-    keys: list[bytes]
-    bodies: list[bytes]
-    deadlines: list[int]
-    starts: list[int]
-    skipped: int = 0
-
-    def leave_out_empties(self) -> None:
-        """Count out the collections without items."""
-        if not (rows := empties(self.bodies)):
-            return
-        kept = [True] * len(self.keys)
-        for row in rows:
-            kept[row] = False
-        self.skipped = len(rows)
-        self.keys, self.bodies = list(compress(self.keys, kept)), list(compress(self.bodies, kept))
-        self.deadlines, self.starts = list(compress(self.deadlines, kept)), list(compress(self.starts, kept))
-
-
-class Walk:
-    """A way through one file, as often as it is wanted. After the whole of it was walked the attributes hold.
-
-    Attributes:
-        family, version: of the header.
-        aux, functions: what stands before the keys; code of libraries.
-        passed_over: what is neither, in words.
-        checksum: right | zero (not computed) | none (versions before 5).
-        trailing_bytes: what stands after the end.
-    """
+class RdbWalk:
+    """As `file.block.Walk`, of an RDB file; a place is an offset of the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -78,16 +37,7 @@ class Walk:
         self.trailing_bytes = 0
 
     def blocks(self, start: int = 0, db: int = 0, *, starts: bool = False) -> Iterator[Block]:
-        """All blocks from offset *start* on, where *db* is selected; from 0 with the checksum looked at.
-
-        *starts*: tell where each key begins.
-
-        Raises:
-            CutError: the file ends too soon.
-            ChecksumError: its checksum does not hold.
-            UnknownFormError: an opcode, a type or a version is not known.
-            FormatError: this is no RDB.
-        """
+        """As `Walk.blocks`; from 0 with the checksum looked at."""
         reader = RdbReader(large_bytes=_WHOLE_BYTES, cap_bytes=_WHOLE_BYTES, most_bytes=_READ_BYTES, starts=starts)
         if start:
             reader.going_on(self.version, db, start)
@@ -99,24 +49,24 @@ class Walk:
         """The block that begins at *start*."""
         return next(self.blocks(start, db))
 
-    def near(self, offsets: list[int], db: int, version: int) -> Iterator[Block]:
+    def near(self, offsets: list[int], db: int) -> Iterator[Block]:
         """Blocks with the keys that begin at *offsets*, which ascend; some of their neighbours may come, too."""
         with self.path.open("rb") as file:
             for run in _runs(offsets):
-                yield from self._run(file, run, db, version)
+                yield from self._run(file, run, db)
 
-    def _run(self, file: BinaryIO, run: list[int], db: int, version: int) -> Iterator[Block]:
+    def _run(self, file: BinaryIO, run: list[int], db: int) -> Iterator[Block]:
         """From the first key of *run* to its last."""
         most = 1 if len(run) == 1 else _RUN_KEYS
         reader = RdbReader(large_bytes=_WHOLE_BYTES, cap_bytes=_WHOLE_BYTES, most_keys=most, starts=True)
-        reader.going_on(version, db, run[0])
+        reader.going_on(self.version, db, run[0])
         file.seek(run[0])
         size = run[-1] - run[0] + _ENTRY_BYTES
         while data := file.read(size):
             reader.feed(data)
             for item in reader.take():
                 if isinstance(item, Keys):
-                    yield _block(item, item.starts[0], version)
+                    yield _block(item, item.starts[0], self.version)
                     if item.starts[-1] >= run[-1]:
                         return
             size = max(_READ_BYTES, 2 * size)

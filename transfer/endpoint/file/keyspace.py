@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from itertools import repeat
 
 import anyio.lowlevel
 import msgspec
 
 from transfer.codec.dump import stamp
-from transfer.endpoint.rdb.file import RdbFile, failures_of
-from transfer.endpoint.rdb.source import read_value
+from transfer.endpoint.file.file import DataFile, failures_of
+from transfer.endpoint.file.source import read_value
 from transfer.model.endpoint import Population
 from transfer.model.record import NO_DEADLINE
 from transfer.model.value import ReadValue
@@ -53,7 +54,7 @@ class FileLargeValue(msgspec.Struct, frozen=True):
 class FileKeyspace:
     """All logical databases of a file that was opened with an index. Keeps `verify.sides.Keyspace`."""
 
-    def __init__(self, file: RdbFile) -> None:
+    def __init__(self, file: DataFile) -> None:
         self.file = file
         self.vendor = file.vendor
         self._kept: OrderedDict[tuple[int, int], dict[bytes, _Record]] = OrderedDict()
@@ -130,11 +131,13 @@ class FileKeyspace:
     def _found(self, db: int, names: set[bytes]) -> dict[bytes, _Record]:
         """*names* by the index."""
         found: dict[bytes, _Record] = {}
-        offsets = [at for at, _ in self.file.index.find(db, list(names))]
+        places = [at for at, _ in self.file.index.find(db, list(names))]
         with failures_of(self.file.path):
-            for block in self.file.walk.near(offsets, db, self.file.version):
+            for block in self.file.walk.near(places, db):
                 rows = zip(block.keys, block.bodies, block.deadlines, strict=True)
-                found |= {key: (self._dump(body), at) for key, body, at in rows if key in names and block.db == db}
+                found |= {
+                    key: (stamp(body, block.version), at) for key, body, at in rows if key in names and block.db == db
+                }
         self._asked += 1
         self._keep((db, -self._asked), found)  # who asks for portions asks for their payloads next
         return found
@@ -145,14 +148,10 @@ class FileKeyspace:
         if mark not in self._kept:
             with failures_of(self.file.path):
                 block = self.file.walk.block(place.start, place.db)
-            dumps = map(self._dump, block.bodies)
+            dumps = map(stamp, block.bodies, repeat(block.version))
             self._keep(mark, dict(zip(block.keys, zip(dumps, block.deadlines, strict=True), strict=True)))
         self._kept.move_to_end(mark)
         return self._kept[mark]
-
-    def _dump(self, body: bytes) -> bytes:
-        """As the server that saved it would give it."""
-        return stamp(body, self.file.version)
 
     def _keep(self, mark: tuple[int, int], records: dict[bytes, _Record]) -> None:
         self._kept[mark] = records

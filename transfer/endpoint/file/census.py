@@ -1,6 +1,6 @@
 """What kinds of keys a file holds, all of them: types, times to live, sizes as they stand in it, the largest.
 
-RdbFile.open -> every block -> FileCensus per database
+DataFile.open -> every block -> FileCensus per database
 """
 
 from __future__ import annotations
@@ -8,13 +8,12 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter
-from pathlib import Path
 
 import msgspec
 
 from transfer.codec.dump import type_name
-from transfer.endpoint.rdb.blocks import Block
-from transfer.endpoint.rdb.file import RdbFile
+from transfer.endpoint.file.block import Block, Walk
+from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.redis.census import BigKey, span_of
 from transfer.model.record import NO_DEADLINE
 
@@ -59,8 +58,8 @@ class FileCensus(msgspec.Struct):
         return [BigKey(size, self.db, key, type_name(bytes((kind,)), vendor)) for size, key, kind in self.biggest]
 
 
-async def take_file_census(path: Path) -> tuple[RdbFile, list[FileCensus]]:
-    """The file, looked through, and a census of each database. Raises as `RdbFile.open`."""
+async def take_file_census(walk: Walk) -> tuple[DataFile, list[FileCensus]]:
+    """The file, looked through, and a census of each database. Raises as `DataFile.open`."""
     found: dict[int, FileCensus] = {}
     now_ms = int(time.time() * 1000)
 
@@ -68,7 +67,7 @@ async def take_file_census(path: Path) -> tuple[RdbFile, list[FileCensus]]:
         if block.keys:
             found.setdefault(block.db, FileCensus(block.db)).add(block, now_ms)
 
-    file = await RdbFile.open(path, on_block=count)
+    file = await DataFile.open(walk, on_block=count)
     return file, [found[db] for db in sorted(found)]
 
 

@@ -1,18 +1,16 @@
 """Is every value of a file sound? Its structure and checksum are looked at by opening it; here each value is decoded.
 
-RdbFile.open -> every block -> decode each body -> Unsound: which key, where it begins, what does not hold
+DataFile.open -> every block -> decode each body -> Unsound: which key, where it begins, what does not hold
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import msgspec
 
 from transfer.codec.dump import MODULE_TYPES
 from transfer.codec.rdb.decode import decode
-from transfer.endpoint.rdb.blocks import Block
-from transfer.endpoint.rdb.file import RdbFile
+from transfer.endpoint.file.block import Block, Walk
+from transfer.endpoint.file.file import DataFile
 from transfer.model.errors import FormatError, UnknownFormError
 
 _LISTED = 1000
@@ -52,8 +50,8 @@ class Soundness(msgspec.Struct):
                     self.first.append(Unsound(block.db, block.keys[at], block.starts[at], error.message))
 
 
-async def check_values(path: Path) -> tuple[RdbFile, Soundness]:
-    """The file, looked through, and what its values are. Raises as `RdbFile.open`."""
+async def check_values(walk: Walk) -> tuple[DataFile, Soundness]:
+    """The file, looked through, and what its values are. Raises as `DataFile.open`."""
     found = Soundness()
-    file = await RdbFile.open(path, starts=True, on_block=found.add)
+    file = await DataFile.open(walk, starts=True, on_block=found.add)
     return file, found

@@ -1,0 +1,86 @@
+"""What a file of keys is read in: blocks, consecutive keys of one logical database, and the ways through it.
+
+    file -> Walk -> Block, Block, ... -> what is neither in the Walk
+
+Rule 1: a block can be read again alone, from its `start` and with its `db`.
+Rule 2: a key is found again by its place, a number that ascends along the file; what it means is the walk's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import compress
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from transfer.endpoint.file.checking import empties
+
+
+class Block(msgspec.Struct):
+    """Keys column by column, of a file of RDB *version*. `start` to `end`: where they stand in the file.
+
+    `starts`, if asked for: where each key begins, with what stands before it.
+    `skipped` is how many empty collections stood among them, which are left out.
+    """
+
+    start: int
+    end: int
+    db: int
+    version: int
+    keys: list[bytes]
+    bodies: list[bytes]
+    deadlines: list[int]
+    starts: list[int]
+    skipped: int = 0
+
+    def leave_out_empties(self) -> None:
+        """Count out the collections without items."""
+        if not (rows := empties(self.bodies)):
+            return
+        kept = [True] * len(self.keys)
+        for row in rows:
+            kept[row] = False
+        self.skipped = len(rows)
+        self.keys, self.bodies = list(compress(self.keys, kept)), list(compress(self.bodies, kept))
+        self.deadlines, self.starts = list(compress(self.deadlines, kept)), list(compress(self.starts, kept))
+
+
+class Walk(Protocol):
+    """A way through one file, as often as it is wanted. After the whole of it was walked the attributes hold.
+
+    Attributes:
+        family, version: of the header; the version is that of RDB payloads, of a file with several the newest.
+        aux, functions: what stands before the keys; code of libraries.
+        passed_over: what is neither, in words.
+        checksum: right | zero (not computed) | none (the file has none).
+        trailing_bytes: what stands after the end.
+    """
+
+    path: Path
+    family: str
+    version: int
+    aux: dict[bytes, bytes]
+    functions: list[bytes]
+    passed_over: list[str]
+    checksum: str
+    trailing_bytes: int
+
+    def blocks(self, start: int = 0, db: int = 0, *, starts: bool = False) -> Iterator[Block]:
+        """All blocks from place *start* on, where *db* is selected; from 0 with everything checked.
+
+        *starts*: tell the place of each key.
+
+        Raises:
+            CutError: the file ends too soon.
+            ChecksumError: a checksum does not hold.
+            UnknownFormError: something in it is not known.
+            FormatError: this is another kind of file.
+        """
+
+    def block(self, start: int, db: int) -> Block:
+        """The block that begins at *start*."""
+
+    def near(self, places: list[int], db: int) -> Iterator[Block]:
+        """Blocks with the keys at *places*, which ascend; some of their neighbours may come, too."""

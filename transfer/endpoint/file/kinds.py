@@ -1,0 +1,13 @@
+"""Which way through a file its name asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transfer.endpoint.file.block import Walk
+from transfer.endpoint.rdb.walk import RdbWalk
+
+
+def walk_of(path: Path) -> Walk:
+    """The way through the file at *path*, by its ending; nothing is read yet."""
+    return RdbWalk(path)

@@ -131,13 +131,13 @@ def read_header(data: bytes, at: int, offset: int) -> Frame:
     """The header at *at* of *data*, which is *offset* in the file.
 
     Raises:
-        ChecksumError: its checksum does not hold.
+        ChecksumError: no frame begins there, or its checksum does not hold.
         UnknownFormError: it needs a reader of a later version.
-        FormatError: no frame begins there, or a size is none that it can have.
+        FormatError: a size is none that it can have.
     """
     sync, kind, flags, zero, sequence, plain, stored, archive_id, previous, stored_sum = _HEADER.unpack_from(data, at)
     if sync != SYNC:
-        raise FormatError(f"no frame begins at offset {offset}", offset=offset)
+        raise ChecksumError(f"no frame begins at offset {offset}", offset=offset)
     told = data[at + _HEADER.size : at + HEADER_BYTES]
     if checksum(data[at : at + _HEADER.size]) != told:
         raise ChecksumError(f"the checksum of the frame header at offset {offset} does not hold", offset=offset)

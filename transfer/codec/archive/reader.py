@@ -18,6 +18,7 @@ from transfer.codec.archive.frames import HEADER_BYTES, Frame, Kind, RawFrame
 from transfer.codec.archive.items import End, Head, Keys, LargeEnd, LargeKey, Manifest, Piece, Tombstones
 from transfer.codec.archive.keymap import Index, KeyMap, Marks
 from transfer.codec.archive.payloads import Item, unseal
+from transfer.codec.archive.salvage import LaterFrame
 from transfer.codec.archive.tally import counts_of, name_hashes, tally_of
 from transfer.model.errors import ChecksumError, CutError, FormatError
 
@@ -45,21 +46,26 @@ class ArchiveReader:
     Args:
         deep: sum up every key as well, and hold the sums against the manifest; takes half as long again.
         marks: keep what a key map is made of, for a writer that goes on (needs *deep*).
+        torn: the archive may end anywhere, as that of a process that died does: what is not whole at its end was never
+            written. Damage before a later frame remains damage.
 
     Attributes:
         ended: the end was read.
         head: once it was read.
-        last: the frame of the last item; None before the first.
+        torn_from: with *torn*, where the end that is not whole begins, -1 if there is none; known after `finish`.
     """
 
-    def __init__(self, *, deep: bool = False, marks: Marks | None = None) -> None:
+    def __init__(self, *, deep: bool = False, marks: Marks | None = None, torn: bool = False) -> None:
         self.books = Books(marks)
         self.ended = False
         self.head: Head | None = None
         self._cutter, self._deep, self._state = FrameCutter(), deep, _DATA
-        self._from_start = True
+        self._from_start, self._torn, self.torn_from = True, torn, -1
+        self._later: LaterFrame | None = None
+        self._whole: Frame | None = None
         self._large: LargeBook | None = None
         self._failure: FormatError | None = None
+        self._suspect: FormatError | None = None
         self._index_offset = self._manifest_offset = 0
         self._maps: list[tuple[int, int]] = []
 
@@ -79,11 +85,21 @@ class ArchiveReader:
 
     @property
     def last(self) -> Frame | None:
+        """The frame that ended there; None before the first."""
         return self._cutter.last
+
+    @property
+    def whole(self) -> Frame | None:
+        """The last frame that does not leave a large value unfinished; a writer may go on behind it."""
+        return self._whole
 
     def feed(self, data: bytes) -> None:
         """Add received bytes; checks nothing."""
-        self._cutter.feed(data)
+        if self._later is None:
+            self._cutter.feed(data)
+        else:
+            self._later.feed(data)
+            self._fail_if_later()
 
     def take(self) -> Iterator[Item]:
         """Yield what is whole.
@@ -94,19 +110,28 @@ class ArchiveReader:
             FormatError: frames are missing, strange or out of order.
         """
         for raw in self.frames():
-            yield self.accept(raw, unseal(raw))
+            yield self.accept(raw, self._unsealed(raw))
+
+    def _unsealed(self, raw: RawFrame) -> Item:
+        try:
+            return unseal(raw)
+        except FormatError as error:
+            self._failure = error
+            raise
 
     def frames(self) -> Iterator[RawFrame]:
         """Yield checked frames, for who calls `unseal` elsewhere; `accept` must be told of each, in this order."""
         if self._failure is not None:
             raise self._failure
+        if self._later is not None:
+            return
         try:
             yield from self._cutter.take()
         except FormatError as error:
-            self._failure = error
-            raise
-        if self.ended and self._cutter.pending_bytes:
-            self._fail(f"bytes follow the end of the archive at offset {self.offset}", self.offset)
+            self._failed(error)
+            if self._failure is not None:
+                raise self._failure from None
+        self._check_nothing_follows()
 
     def accept(self, raw: RawFrame, item: Item) -> Item:
         """Enter the *item* that *raw* holds in the books, and return it. Raises FormatError: it does not fit there."""
@@ -117,6 +142,8 @@ class ArchiveReader:
         except FormatError as error:
             self._failure = error
             raise
+        if self._large is None:
+            self._whole = raw.frame
         return item
 
     def finish(self) -> None:
@@ -128,8 +155,11 @@ class ArchiveReader:
         """
         if self._failure is not None:
             raise self._failure
-        if not self.ended:
+        self._check_nothing_follows()
+        if not self.ended and not self._torn:
             raise self._cut()
+        if not self.ended and (self._later is not None or self._cutter.pending_bytes):
+            self.torn_from = self.offset
 
     def _cut(self) -> CutError:
         size, last, keys = self.offset + self._cutter.pending_bytes, self.last, self.books.tally.keys
@@ -140,9 +170,24 @@ class ArchiveReader:
         )
         return CutError(message, offset=size, whole=self.offset, frames=frames, keys=keys)
 
-    def _fail(self, message: str, offset: int) -> None:
-        self._failure = FormatError(message, offset=offset)
-        raise self._failure
+    def _failed(self, error: FormatError) -> None:
+        """Where the end may be torn, only a frame after the next tells that this is not it."""
+        last = self.last
+        if not self._torn or last is None or not isinstance(error, ChecksumError):
+            self._failure = error
+            return
+        self._suspect, self._later = error, LaterFrame(last.archive_id, last.sequence + 2)
+        self.feed(self._cutter.rest())
+
+    def _fail_if_later(self) -> None:
+        if self._later is not None and self._later.found:
+            self._failure = self._suspect
+
+    def _check_nothing_follows(self) -> None:
+        if self.ended and self._cutter.pending_bytes:
+            message = f"bytes follow the end of the archive at offset {self.offset}"
+            self._failure = FormatError(message, offset=self.offset)
+            raise self._failure
 
     def _enter(self, raw: RawFrame, item: Item) -> None:
         frame = raw.frame

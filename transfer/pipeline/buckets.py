@@ -91,11 +91,11 @@ class BucketStore:
 
     def bucket(self, number: int) -> dict[bytes, bytes]:
         """Hash -> value of one bucket, 0 <= *number* < 256."""
-        return dict(struct.iter_unpack(self._shape, self._whole(number)))
+        return dict(struct.iter_unpack(self._shape, self.joined(number)))
 
     def hashes(self, number: int) -> set[bytes]:
         """The hashes of one bucket: twice as fast as with their values."""
-        whole = self._whole(number)
+        whole = self.joined(number)
         even = len(whole) - len(whole) % self._many.size
         return {
             *chain.from_iterable(self._many.iter_unpack(whole[:even])),
@@ -110,7 +110,7 @@ class BucketStore:
         """Hashes that were added more than once."""
         found: set[bytes] = set()
         for number in range(_BUCKETS):
-            counts = Counter(mark for (mark,) in self._one.iter_unpack(self._whole(number)))
+            counts = Counter(mark for (mark,) in self._one.iter_unpack(self.joined(number)))
             found |= {mark for mark, count in counts.items() if count > 1}
         return found
 
@@ -165,7 +165,8 @@ class BucketStore:
         if self._held_bytes > self._memory_bytes // 2:
             self._spill()
 
-    def _whole(self, number: int) -> bytes:
+    def joined(self, number: int) -> bytes:
+        """All records of one bucket, in the order they were added."""
         self._sort()
         parts = [os.pread(self._file, size, at) for at, size in self._segments[number]]
         return b"".join((*parts, self._buckets[number]))

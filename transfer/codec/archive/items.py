@@ -11,9 +11,7 @@ import msgspec
 
 from transfer.codec.archive.frames import Frame
 from transfer.codec.rdb import items as rdb
-from transfer.codec.rdb.items import LargeEnd, Piece
-
-Use = Literal["", "idletime", "freq"]
+from transfer.codec.rdb.items import LargeEnd, Piece, Use
 
 
 class AsOf(msgspec.Struct, frozen=True):

@@ -9,6 +9,9 @@ from typing import Literal
 
 import msgspec
 
+Use = Literal["", "idletime", "freq"]
+"""How a server counts the use of keys; "" where none is told."""
+
 
 class Header(msgspec.Struct, frozen=True):
     """The first nine bytes: `family` is redis or valkey, `version` the RDB version of every value."""
@@ -60,7 +63,7 @@ class Keys(msgspec.Struct):
     bodies: list[bytes]
     deadlines: list[int]
     uses: list[int]
-    use: Literal["", "idletime", "freq"]
+    use: Use
     offset: int
     starts: list[int] = msgspec.field(default_factory=list)
 
@@ -76,7 +79,7 @@ class LargeKey(msgspec.Struct, frozen=True):
     kind: int
     deadline: int
     use_value: int
-    use: Literal["", "idletime", "freq"]
+    use: Use
 
 
 class Piece(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ from transfer.codec.rdb.items import (
     LargeKey,
     Piece,
     Skipped,
+    Use,
 )  # fmt: skip
 from transfer.codec.rdb.skip import Walk, after_string, after_strings, after_value
 from transfer.model.errors import ChecksumError, CutError, FormatError, UnknownFormError
@@ -46,7 +47,6 @@ _MODULE_AUX: Form = (LENGTH, MODULE)
 _SLOT_IMPORT: Form = (STRING, Group((LENGTH,), times=2))
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _NO_USE = -1
-Use = Literal["", "idletime", "freq"]
 
 
 def module_name(number: int) -> str:

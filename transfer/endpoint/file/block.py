@@ -15,14 +15,16 @@ from typing import Protocol
 
 import msgspec
 
+from transfer.codec.rdb.items import Use
 from transfer.endpoint.file.checking import empties
 
 
 class Block(msgspec.Struct):
     """Keys column by column, of a file of RDB *version*. `start` to `end`: where they stand in the file.
 
-    `starts`, if asked for: where each key begins, with what stands before it.
-    `skipped` is how many empty collections stood among them, which are left out.
+    `starts`, if asked for: the place of each key.
+    `skipped` is how many empty collections stood among them, which are left out. `uses`: seconds since the last use
+    (`use` is idletime) or how often (freq), -1 where unknown; no items where the file tells none.
     """
 
     start: int
@@ -34,6 +36,8 @@ class Block(msgspec.Struct):
     deadlines: list[int]
     starts: list[int]
     skipped: int = 0
+    uses: list[int] = msgspec.field(default_factory=list)
+    use: Use = ""
 
     def leave_out_empties(self) -> None:
         """Count out the collections without items."""
@@ -45,6 +49,7 @@ class Block(msgspec.Struct):
         self.skipped = len(rows)
         self.keys, self.bodies = list(compress(self.keys, kept)), list(compress(self.bodies, kept))
         self.deadlines, self.starts = list(compress(self.deadlines, kept)), list(compress(self.starts, kept))
+        self.uses = list(compress(self.uses, kept))
 
 
 class Walk(Protocol):
@@ -56,6 +61,8 @@ class Walk(Protocol):
         passed_over: what is neither, in words.
         checksum: right | zero (not computed) | none (the file has none).
         trailing_bytes: what stands after the end.
+        form: the kind of file, in words.
+        saved_ms: when it was saved, as it says; 0 if it does not.
     """
 
     path: Path
@@ -66,6 +73,12 @@ class Walk(Protocol):
     passed_over: list[str]
     checksum: str
     trailing_bytes: int
+
+    @property
+    def form(self) -> str: ...
+
+    @property
+    def saved_ms(self) -> int: ...
 
     def blocks(self, start: int = 0, db: int = 0, *, starts: bool = False) -> Iterator[Block]:
         """All blocks from place *start* on, where *db* is selected; from 0 with everything checked.

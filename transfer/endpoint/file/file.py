@@ -93,9 +93,8 @@ class DataFile:
 
     @property
     def saved_ms(self) -> int:
-        """When it was saved, as it says (AUX ctime); else when it was written."""
-        said = self.walk.aux.get(b"ctime", b"")
-        return int(said) * 1000 if said.isdigit() else int(self.path.stat().st_mtime * 1000)
+        """When it was saved, as it says; else when it was written."""
+        return self.walk.saved_ms or int(self.path.stat().st_mtime * 1000)
 
     @property
     def used_memory_bytes(self) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transfer.endpoint.archive.walk import ArchiveWalk
 from transfer.endpoint.file.block import Walk
 from transfer.endpoint.rdb.walk import RdbWalk
 
 
 def walk_of(path: Path) -> Walk:
     """The way through the file at *path*, by its ending; nothing is read yet."""
-    return RdbWalk(path)
+    return ArchiveWalk(path) if path.suffix == ".xfer" else RdbWalk(path)

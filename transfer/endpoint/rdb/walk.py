@@ -36,6 +36,15 @@ class RdbWalk:
         self.checksum = ""
         self.trailing_bytes = 0
 
+    @property
+    def form(self) -> str:
+        return f"RDB version {self.version}"
+
+    @property
+    def saved_ms(self) -> int:
+        said = self.aux.get(b"ctime", b"")
+        return int(said) * 1000 if said.isdigit() else 0
+
     def blocks(self, start: int = 0, db: int = 0, *, starts: bool = False) -> Iterator[Block]:
         """As `Walk.blocks`; from 0 with the checksum looked at."""
         reader = RdbReader(large_bytes=_WHOLE_BYTES, cap_bytes=_WHOLE_BYTES, most_bytes=_READ_BYTES, starts=starts)
@@ -108,6 +117,7 @@ class RdbWalk:
 
 def _block(item: Keys, start: int, version: int) -> Block:
     block = Block(start, item.offset, item.db, version, item.keys, item.bodies, item.deadlines, item.starts)
+    block.uses, block.use = item.uses, item.use
     block.leave_out_empties()
     return block
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -16,10 +17,12 @@ from tests.job.filling import beside, fill, until
 from tests.job.test_importing import ODD, fill_whole
 from tests.rdbfiles import IN_2099_MS, started_from
 from tests.servers import VERSIONS, ask, running
+from transfer.codec.archive.items import AsOf, Facts, Head
 from transfer.codec.dump import stamp
+from transfer.endpoint.archive.form import ArchiveForm
 from transfer.endpoint.file.file import DataFile
-from transfer.endpoint.rdb.sink import Head, RdbSink
-from transfer.endpoint.rdb.walk import RdbWalk
+from transfer.endpoint.file.sink import FileSink, Form
+from transfer.endpoint.rdb.form import RdbForm
 from transfer.endpoint.redis.landing import Approach
 from transfer.endpoint.redis.throwaway import ThrowawayServer
 from transfer.model.record import Batch, Position, Span
@@ -210,16 +213,26 @@ class _Here:
         return 1
 
 
-async def test_a_key_that_was_read_twice_is_in_the_file_once(tmp_path: Path) -> None:
+_HEAD = Head("tests", 1, "redis", "7.0.15", AsOf("interval", 1))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda: RdbForm(10, {b"redis-ver": b"7.0.15"}, []),
+        lambda: ArchiveForm(_HEAD, Facts(), 3, lambda: BucketStore(0)),
+    ],
+    ids=["rdb", "xfer"],
+)
+async def test_a_key_that_was_read_twice_is_in_the_file_once(form: Callable[[], Form], tmp_path: Path) -> None:
     """SCAN may give a name twice, and a server does not start from a file that holds one twice; the last counts."""
     tally = Tally()
     names, ledger = BucketStore(0), Ledger()
     approach = Approach(Mapping({0: 0, 1: 1}), tally)
-    head = Head(10, {b"redis-ver": b"7.0.15"}, [])
-    sink = RdbSink(
-        tmp_path / "out.rdb",
+    sink = FileSink(
+        tmp_path / "out.file",
         "job",
-        head,
+        form(),
         approach=approach,
         folding=None,
         written=ledger,
@@ -231,10 +244,10 @@ async def test_a_key_that_was_read_twice_is_in_the_file_once(tmp_path: Path) -> 
         dumps = [stamp(b"\0\x03" + value, 10) for _ in keys]
         span = Span(Position("p", ""))
         await sink.write(Batch(span, db, keys, dumps, list(map(len, dumps)), [IN_2099_MS] * len(keys)))
-    await sink.finish()
+    found = await DataFile.open(await sink.finish(AsOf("interval", 1, 2)))
     sink.file.keep()
+    found.moved_to(sink.file.path)
 
-    found = await DataFile.open(RdbWalk(tmp_path / "out.rdb"))
     held = {(b.db, key): body for b in found.walk.blocks() for key, body in zip(b.keys, b.bodies, strict=True)}
     assert {key: body[2:] for key, body in held.items()} == {
         (0, b"a"): b"new",
@@ -244,7 +257,7 @@ async def test_a_key_that_was_read_twice_is_in_the_file_once(tmp_path: Path) -> 
     }
     assert (found.keys, tally.counts.written, tally.counts.repeated) == (4, 4, 1)
     sink.drop()
-    assert os.listdir(tmp_path) == ["out.rdb"]
+    assert os.listdir(tmp_path) == ["out.file"]
 
 
 async def test_copy_exports_where_the_target_is_a_file(tmp_path: Path) -> None:

@@ -334,6 +334,16 @@ class BenchLimits:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class Packing:
+    """How an archive is written."""
+
+    level: Annotated[
+        int | None, _flag(_CONFLICT, "--level", "N", "Of zstd, for an archive: 0 (none) to 19 (default: 3).")
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Moving:
     """All that a command which moves keys can be told: copy, import and export."""
 

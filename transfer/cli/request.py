@@ -26,15 +26,16 @@ from transfer.cli.options import (
     Keep,
     Names,
     Pace,
+    Packing,
     Proof,
     Rename,
     Store,
     Waits,
     What,
 )
-from transfer.model.endpoint import Address
+from transfer.model.endpoint import ARCHIVE_SCHEME, Address
 from transfer.model.errors import FileMissingError, UsageError
-from transfer.model.plan import CopyRequest
+from transfer.model.plan import DEFAULT_LEVEL, CopyRequest
 from transfer.model.units import bytes_per_s, duration_ms, keys_per_s, share, size_bytes
 from transfer.report.log import keep_secret
 from transfer.wire.url import parse_address, with_password
@@ -70,6 +71,7 @@ _TYPE_WORDS |= {"hashes": "hash", "streams": "stream", "zsets": "zset"}
 
 _DB = re.compile(r"(\*|[0-9]{1,9})(?::([0-9]{1,9}))?")
 _LEAST_MEMORY_BYTES = 1 << 20
+_MOST_LEVEL = 19
 
 T = TypeVar("T")
 
@@ -94,6 +96,7 @@ def copy_request(
     give_up: GiveUp,
     consent: Allow = Allow(),  # noqa: B008
     names: Names,
+    packing: Packing = Packing(),  # noqa: B008
 ) -> CopyRequest:
     """What `copy` and `verify` were asked for.
 
@@ -141,6 +144,7 @@ def copy_request(
         verify_sample=verify_sample,
         ttl_tolerance_ms=_of("--ttl-tolerance", duration_ms, proof.ttl_tolerance),
         digest=proof.digest,
+        level=_level(packing.level, target),
         connect_timeout_ms=connect_timeout_ms,
         timeout_ms=timeout_ms,
         give_up_after_ms=_above_zero("--give-up-after", duration_ms, give_up.give_up_after),
@@ -236,6 +240,16 @@ def _db(text: str) -> tuple[int | None, int | None]:
             f"--db: {text!r} is no database", hint="--db 0, --db 0:3 (0 into 3) or --db '*:3' (all into 3)"
         )
     return (None if found[1] == "*" else int(found[1])), (None if found[2] is None else int(found[2]))
+
+
+def _level(level: int | None, target: str) -> int:
+    if level is None:
+        return DEFAULT_LEVEL
+    if not 0 <= level <= _MOST_LEVEL:
+        raise UsageError(f"--level: {level} is none of zstd's", hint=f"0 (none) to {_MOST_LEVEL}; 3 is the default")
+    if not target.lower().endswith(f".{ARCHIVE_SCHEME}"):
+        raise UsageError("--level is for archives", hint="name the file ....xfer")
+    return level
 
 
 def _keys_from(path: str) -> str:

@@ -1,6 +1,6 @@
 """Carry out an export: a live server read as a copy reads it, into a new file that gets its name at the end.
 
-    open the source -> planner -> consent -> RedisSource -> Flow -> RdbSink -> file looked through -> named -> verify
+    open the source -> planner -> consent -> RedisSource -> Flow -> FileSink -> file looked through -> named -> verify
 
 Rule 1: until all keys are in it and it was read back, the file has a temporary name; a failure removes it.
 Rule 2: what is large is held whole, so --max-memory bounds what a single value may take.
@@ -19,9 +19,9 @@ import anyio
 import msgspec
 import structlog
 
+from transfer.codec.archive.items import AsOf
 from transfer.endpoint.file.file import DataFile
-from transfer.endpoint.rdb.sink import Head, RdbSink
-from transfer.endpoint.rdb.walk import RdbWalk
+from transfer.endpoint.file.sink import FileSink, Form
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.functions import FunctionsRefusedError, libraries_of
@@ -30,6 +30,7 @@ from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.source import RedisSource, SourceOptions
 from transfer.job.copy import CopyRun, Planner, counted, open_one, reject_limit
 from transfer.job.engine import Engine
+from transfer.job.forms import form_of
 from transfer.job.importing import look_through
 from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
@@ -94,18 +95,18 @@ class ExportEngine(Engine):
         target, trail = cast(Server, _NoTarget(plan.target.identity)), cast(Trail, _NoTrail())
         super().__init__(request, plan, source, target, run.tally, observer, trail, job)
 
-    async def written_by(self, sink: RdbSink, stop: anyio.Event) -> None:
+    async def written_by(self, sink: FileSink, stop: anyio.Event) -> None:
         """Read everything into *sink*."""
         async with self._flow(sink, stop) as flow:
             await flow.run({})
         if not stop.is_set():
             await self._check_source()
 
-    def new_sink(self, path: Path, head: Head, names: BucketStore) -> RdbSink:
-        return RdbSink(
+    def new_sink(self, path: Path, form: Form, names: BucketStore) -> FileSink:
+        return FileSink(
             path,
             self._job,
-            head,
+            form,
             approach=Approach(self.mapping, self.tally),
             folding=Folding(self._owners, self.tally) if self._owners is not None else None,
             written=self.written,
@@ -115,7 +116,7 @@ class ExportEngine(Engine):
         )
 
     @asynccontextmanager
-    async def _flow(self, sink: RdbSink, stop: anyio.Event) -> AsyncIterator[Flow]:
+    async def _flow(self, sink: FileSink, stop: anyio.Event) -> AsyncIterator[Flow]:
         request, budget = self.request, ByteBudget(self.request.max_memory_bytes)
         source = self._source = RedisSource(
             self.source,
@@ -193,16 +194,16 @@ class ExportRun(CopyRun):
         """The file under its name, read back to its end."""
         started, request = time.monotonic(), self._request
         structlog.get_logger().info("reading", keys=plan.keys)
-        head = await self._head(source)
-        sink = engine.new_sink(Path(request.target.path), head, BucketStore(0, spill_dir=request.spill_dir))
+        form = form_of(request, plan, source, await self._libraries(source), self._began_ms)
+        sink = engine.new_sink(Path(request.target.path), form, BucketStore(0, spill_dir=request.spill_dir))
         try:
             async with self._ticking(plan):
                 await engine.written_by(sink, steering.stop)
             await self._date(source)
             steering.check()
             steering.abort_on_stop()
-            await sink.finish()
-            file = await look_through(request, RdbWalk(sink.file.part), indexed=request.verify != "none")
+            walk = await sink.finish(self._as_of())
+            file = await look_through(request, walk, indexed=request.verify != "none")
             sink.file.keep()
         finally:
             sink.drop()
@@ -211,13 +212,10 @@ class ExportRun(CopyRun):
         file.now_ms = source.now_ms
         return file
 
-    async def _head(self, source: Server) -> Head:
-        """Who saved it and when, as servers say it, and the source's functions."""
-        identity = source.identity
-        version = ".".join(map(str, identity.version)).encode()
-        aux = {b"valkey-ver" if identity.vendor == "valkey" else b"redis-ver": version, b"redis-bits": b"64"}
-        aux[b"ctime"] = b"%d" % (source.now_ms() // 1000)
-        return Head(source.features.dump_version, aux, await self._libraries(source))
+    def _as_of(self) -> AsOf:
+        told = self._report.as_of
+        assert told is not None
+        return AsOf(told.kind, told.from_ms, told.to_ms)  # type: ignore[arg-type]  # one of its two words
 
     async def _libraries(self, source: Server) -> list[bytes]:
         """The code of each; none where the server has no functions, or we may not ask."""

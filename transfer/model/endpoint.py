@@ -30,14 +30,16 @@ class Secret:
         return hash(self._value)
 
 
-RDB_SCHEME = "rdb"
+RDB_SCHEME, ARCHIVE_SCHEME = "rdb", "xfer"
+FILE_SCHEMES = (RDB_SCHEME, ARCHIVE_SCHEME)
+"""Schemes of places that are files; also their endings."""
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
     """One place as its URL or file name says: a server or a file. `str()` of it is redacted and safe to show.
 
     `db` is None when the URL names no logical database (all of them are meant).
-    `path` is set for unix sockets and files (`scheme` is `rdb` then), else `host` and `port` hold.
+    `path` is set for unix sockets and files (`scheme` is `rdb` or `xfer` then), else `host` and `port` hold.
     """
 
     scheme: str = "redis"
@@ -55,7 +57,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_file(self) -> bool:
-        return self.scheme == RDB_SCHEME
+        return self.scheme in FILE_SCHEMES
 
     def __str__(self) -> str:
         if self.is_file:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import anyio
 
+from transfer.endpoint.archive.walk import ArchiveWalk
 from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.abilities import unlikely_key
 from transfer.endpoint.redis.server import Server
-from transfer.model.endpoint import Features, Identity
+from transfer.model.endpoint import ARCHIVE_SCHEME, Features, Identity
 from transfer.model.errors import FileMissingError, IncompatibleError, PermissionDeniedError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, narrows
 from transfer.model.selection import Selection
@@ -75,7 +76,7 @@ async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> C
 def file_side(file: DataFile) -> Side:
     """A file as one side of a plan."""
     walk = file.walk
-    said = f"RDB version {walk.version} by {file.server}, {show_bytes(file.size_bytes)}"
+    said = f"{walk.form} by {file.server}, {show_bytes(file.size_bytes)}"
     return Side(
         place=file.where,
         identity=file.identity,
@@ -93,9 +94,9 @@ def file_side(file: DataFile) -> Side:
 def checksum_text(file: DataFile) -> str:
     """What its checksum says."""
     return {
-        "right": "its checksum holds",
+        "right": "its checksums hold" if isinstance(file.walk, ArchiveWalk) else "its checksum holds",
         "zero": "its checksum was not computed (zero): its structure alone was checked",
-        "none": f"RDB version {file.version} has no checksum: its structure alone was checked",
+        "none": f"{file.walk.form} has no checksum: its structure alone was checked",
     }[file.walk.checksum]
 
 
@@ -103,7 +104,7 @@ def file_warnings(file: DataFile) -> list[str]:
     """What a person should know of a file that is whole."""
     walk, found = file.walk, []
     if walk.trailing_bytes:
-        found.append(f"{walk.trailing_bytes:,} bytes after the end of the RDB are not read")
+        found.append(f"{walk.trailing_bytes:,} bytes after its end are not read")
     if file.skipped:
         what = "key is an empty collection" if file.skipped == 1 else "keys are empty collections"
         found.append(f"{file.skipped:,} {what}: skipped, as servers do")
@@ -189,7 +190,7 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
     rows = [DbPlan(db, into, *here.keyspace.get(db, (0, 0)), 0) for db, into in dbs.items()]
     plan = CopyPlan(
         source=here.side,
-        target=_new_file_side(path, here),
+        target=_new_file_side(request, here),
         dbs=rows,
         writing="raw",
         changes_known_by="tracking" if here.side.features.tracking else "hashes",
@@ -214,7 +215,8 @@ def _export_choices(request: CopyRequest) -> dict[str, str]:
     return {name: text for name, text in choices_of(request, "raw").items() if name not in none}
 
 
-def _new_file_side(path: Path, here: Look) -> Side:
+def _new_file_side(request: CopyRequest, here: Look) -> Side:
+    path = Path(request.target.path)
     folder = path.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise FileMissingError("there is no such folder, or it cannot be written to", where=str(folder))
@@ -233,8 +235,13 @@ def _new_file_side(path: Path, here: Look) -> Side:
         maxmemory_bytes=0,
         maxmemory_policy="",
         clock_offset_ms=0,
-        about=f"RDB version {version}; {show_bytes(free_bytes)} are free there",
+        about=f"{_new_form(request, version)}; {show_bytes(free_bytes)} are free there",
     )
+
+
+def _new_form(request: CopyRequest, version: int) -> str:
+    packed = request.target.scheme == ARCHIVE_SCHEME
+    return f"{ArchiveWalk.form}, zstd level {request.level}" if packed else f"RDB version {version}"
 
 
 def _overwrites(path: Path) -> list[Hazard]:

@@ -2,7 +2,7 @@
 
     redis|rediss|valkey|valkeys://[user[:password]@]host[:6379][/db][?cacert=&cert=&key=]
     unix://[user[:password]@]/path.sock[?db=0]
-    name.rdb
+    name.rdb  name.xfer
 
 Rule 1: what is not understood is refused, with the nearest match; nothing is ignored.
 Rule 2: no message repeats a password, nor a part of a URL that may be one.
@@ -20,15 +20,14 @@ from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
 
-from transfer.model.endpoint import RDB_SCHEME, Address, Secret
+from transfer.model.endpoint import FILE_SCHEMES, Address, Secret
 from transfer.model.errors import FileMissingError, PlaceError, UsageError
 
 _TCP = {"redis": False, "rediss": True, "valkey": False, "valkeys": True}
 """Scheme -> TLS."""
 
 _LATER = ("redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel", "s3", "gs", "az")
-_RDB_ENDING = ".rdb"
-_LATER_ENDINGS = (".xfer", ".xfer.age", ".jsonl", ".csv", ".parquet", ".txt")
+_LATER_ENDINGS = (".xfer.age", ".jsonl", ".csv", ".parquet", ".txt")
 _TLS_OPTIONS = ("cacert", "cert", "key")
 _ROLES = {"source": "TRANSFER_SOURCE_PASSWORD", "target": "TRANSFER_TARGET_PASSWORD"}
 
@@ -48,10 +47,11 @@ def parse_address(text: str) -> Address:
         PlaceError: it names none, or a kind of place that is not served yet; the hint says what was meant, perhaps.
     """
     found = _SCHEME.match(text)
-    if not found and text.lower().endswith(_RDB_ENDING):
-        return _file(text)
     if not found:
-        raise _no_url(text)
+        ending = text.lower().rpartition(".")[2]
+        if ending not in FILE_SCHEMES:
+            raise _no_url(text)
+        return _file(text, ending)
     scheme = found.group(1).lower()
     if scheme in _LATER:
         raise PlaceError(f"{scheme}:// is not served yet", hint="give the URL of one server: redis://host:6379")
@@ -80,13 +80,13 @@ def with_password(address: Address, role: str) -> Address:
     return msgspec.structs.replace(address, password=Secret(plain or _first_line(Path(file), f"{name}_FILE")))
 
 
-def _file(text: str) -> Address:
-    """An RDB file by its absolute path, since a job may be resumed from another folder."""
+def _file(text: str, scheme: str) -> Address:
+    """A file by its absolute path, since a job may be resumed from another folder."""
     try:
         text.encode()
     except UnicodeEncodeError:
         raise PlaceError("the name of a file is not UTF-8", hint="a link to it with another name serves") from None
-    return Address(scheme=RDB_SCHEME, host="", port=0, path=str(Path(text).absolute()))
+    return Address(scheme=scheme, host="", port=0, path=str(Path(text).absolute()))
 
 
 def _first_line(path: Path, named_by: str) -> str:

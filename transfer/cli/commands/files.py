@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from transfer.cli.commands.moving import move
-from transfer.cli.options import PLACE, Moving
+from transfer.cli.options import PLACE, Moving, Packing
 
 
 def import_(
@@ -22,7 +22,7 @@ def import_(
     Parameters
     ----------
     file
-        An RDB file, name.rdb, of Redis or Valkey.
+        An archive, name.xfer, or an RDB file, name.rdb, of Redis or Valkey.
     target
         Where its keys go: the URL of a server.
     """
@@ -34,9 +34,10 @@ def export(
     file: Annotated[str, PLACE],
     /,
     *,
-    moving: Moving = Moving(),  # noqa: B008 - frozen
+    packing: Packing = Packing(),  # noqa: B008 - frozen, as is the next
+    moving: Moving = Moving(),  # noqa: B008
 ) -> int:
-    """Write the keys of a live server into a file that servers can be started from; then verify.
+    """Write the keys of a live server into a file, an archive or an RDB; then verify.
 
     The file has a temporary name until it is whole and was read back.
 
@@ -45,6 +46,6 @@ def export(
     source
         Where the keys are: the URL of a server. Nothing is written there.
     file
-        The RDB file, name.rdb, that is made.
+        What is made: name.xfer, a compressed archive, or name.rdb, from which servers can be started.
     """
-    return move(source, file, "export", moving)
+    return move(source, file, "export", moving, packing)

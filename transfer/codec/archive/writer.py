@@ -19,6 +19,7 @@ import msgspec
 from transfer.codec.archive import payloads
 from transfer.codec.archive.books import Books, LargeBook
 from transfer.codec.archive.frames import (
+    HEADER_BYTES,
     MOST_PLAIN_BYTES,
     NO_SUM,
     PREFIX_BYTES,
@@ -41,6 +42,8 @@ in blocks of half the size; a reader of one key unpacks one in some milliseconds
 LARGE_BYTES = 8 << 20
 """A value above this is better written as `large` and pieces of at most so many bytes."""
 ARCHIVE_ID_BYTES = 16
+END_BYTES = HEADER_BYTES + MOST_PLAIN_BYTES[Kind.END]
+"""Size of the last frame."""
 
 
 class Sealed(msgspec.Struct, frozen=True):

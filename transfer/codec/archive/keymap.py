@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import repeat
 from operator import rshift
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
 
@@ -30,6 +30,9 @@ _BUCKETS = 256
 _BLOCK_BITS, _MOST_SLOT_BITS, _SEGMENT_SLOT_BITS, _MOST_SEGMENT_BITS = 24, 32, 16, 8
 MOST_BLOCKS = 1 << _BLOCK_BITS
 _POSITIVE = b"\x3f"
+
+
+_Planes = Annotated[list[bytes], msgspec.Meta(min_length=1, max_length=4)]
 
 
 class Marks(Protocol):
@@ -84,9 +87,9 @@ class Block(NamedTuple):
 class KeyMap(msgspec.Struct, frozen=True, array_like=True):
     """One segment: keys of each slot, then for all keys in order of their hashes fingerprint and block number."""
 
-    counts: list[bytes]
+    counts: _Planes
     prints: bytes
-    blocks: list[bytes]
+    blocks: _Planes
 
     def __post_init__(self) -> None:
         if len(set(map(len, self.counts))) > 1 or any(len(plane) != len(self.prints) for plane in self.blocks):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,9 +20,13 @@ from tests.codec.archive.making import (
     made,
     read,
 )
+from transfer.codec.archive.gathering import Gatherer
 from transfer.codec.archive.items import AsOf, Columns, End, Keys, LargeEnd, Manifest, Piece
 from transfer.codec.archive.keymap import Index, KeyMap, MarksInMemory
-from transfer.codec.archive.writer import ArchiveWriter
+from transfer.codec.archive.payloads import unseal
+from transfer.codec.archive.reader import ArchiveReader
+from transfer.codec.archive.writer import ArchiveWriter, seal
+from transfer.model.errors import TooLargeError
 
 
 def _as_columns(item: Keys) -> Columns:
@@ -65,3 +72,44 @@ def test_the_same_keys_in_another_order_have_the_same_sums() -> None:
 
     assert sums(both) == sums(turned) == sums(columns(size=11), columns(size=9, first=11))
     assert sums(both) != sums(other)
+
+
+@given(batches=st.lists(any_columns(), max_size=8), block_bytes=st.integers(1, 300), keys=st.integers(1, 9))
+def test_gathered_blocks_hold_all_keys_in_their_order(batches: list[Columns], block_bytes: int, keys: int) -> None:
+    """Nothing is lost between batches; blocks are of one database, version and use, and no larger than asked."""
+
+    def rows(blocks: list[Columns]) -> list[tuple[object, ...]]:
+        return [
+            (b.db, b.version, b.use, *row)
+            for b in blocks
+            for row in zip(
+                b.keys, b.bodies, b.deadlines or [-1] * len(b.keys), b.uses or [-1] * len(b.keys), strict=True
+            )
+        ]
+
+    gatherer = Gatherer(block_bytes, keys)
+    blocks = [block for batch in batches for block in gatherer.add(batch)]
+    blocks += gatherer.flush()
+    assert rows(blocks) == rows(batches)
+    for block in blocks:
+        assert len(block.keys) == 1 or sum(map(len, block.keys + block.bodies)) <= block_bytes
+        assert len(block.keys) <= 2 * keys
+
+
+def test_frames_may_be_unsealed_elsewhere() -> None:
+    """In worker threads, and entered in the books in their order."""
+    data = b"".join(made([columns(size=50, first=50 * n) for n in range(20)]))
+    reader = ArchiveReader(deep=True)
+    reader.feed(data)
+    frames = list(reader.frames())
+    with ThreadPoolExecutor(3) as threads:
+        items = [reader.accept(raw, item) for raw, item in zip(frames, threads.map(unseal, frames), strict=True)]
+    reader.finish()
+    assert items == read(data)
+
+
+def test_what_no_frame_holds_is_refused_before_it_is_written() -> None:
+    """Too many keys, too many bytes; a large value goes in pieces."""
+    for wrong in (Columns(0, 10, [b"k"] * 262_145, [b"\x00"] * 262_145), Columns(0, 10, [b"k"], [bytes(64 << 20)])):
+        with pytest.raises(TooLargeError):
+            seal(wrong, 0)

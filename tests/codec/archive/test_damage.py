@@ -9,21 +9,31 @@ from random import Random
 import msgspec
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.codec.archive.making import HEAD, ID, columns, made, read
+from tests.codec.archive.making import HEAD, ID, LARGE, PIECES, columns, made, read
+from transfer.codec.archive.books import Books
 from transfer.codec.archive.frames import (
     COMPRESSED,
     HEADER_BYTES,
+    NO_SUM,
     PREFIX_BYTES,
     SKIPPABLE,
+    Kind,
+    RawFrame,
     checksum,
     put_header,
     put_prefix,
+    read_frame,
 )
 from transfer.codec.archive.items import Keys, Unknown
-from transfer.codec.archive.payloads import Item
+from transfer.codec.archive.keymap import KeyMap, MarksInMemory
+from transfer.codec.archive.packing import unpack
+from transfer.codec.archive.payloads import Item, put_large_end, unseal
 from transfer.codec.archive.reader import ArchiveReader
 from transfer.codec.archive.salvage import Damage, SalvageReader
+from transfer.codec.archive.tally import counts_of
 from transfer.codec.archive.writer import ArchiveWriter
 from transfer.model.errors import ChecksumError, CutError, FormatError, UnknownFormError
 
@@ -186,12 +196,15 @@ def _framed(kind: int, stored: bytes, plain: int | None = None, flags: int = 0) 
 
 _DEEP = b"\x91" * 1_000_000 + b"\xc0"
 _BOMB = zstandard.ZstdCompressor(level=1).compress(bytes(300 << 20))
+_ZSTD = zstandard.ZstdCompressor().compress(bytes(100))
 _PACK = msgspec.msgpack.encode
 HOSTILE: dict[str, tuple[bytes, type[FormatError]]] = {
     "above the cap": (_framed(3, b"", 65 << 20, COMPRESSED), FormatError),
     "stored above plain": (_framed(3, b"abc", 2, COMPRESSED), FormatError),
     "raw of another size": (_framed(3, b"abc", 4), FormatError),
     "bomb": (_framed(3, _BOMB, 60 << 20, COMPRESSED), FormatError),
+    "two zstd frames": (_framed(3, _ZSTD * 2, 100, COMPRESSED), FormatError),
+    "more than zstd": (_framed(3, _ZSTD + b"abc", 100, COMPRESSED), FormatError),
     "no zstd": (_framed(3, b"abc", 9, COMPRESSED), FormatError),
     "lying zstd": (_framed(3, b"\x28\xb5\x2f\xfd\xa0\xff\xff\xff\x03\x01", 0x3FFFFFF, COMPRESSED), FormatError),
     "deep keys": (_framed(3, _DEEP), FormatError),
@@ -222,6 +235,72 @@ def test_hostile_frames_with_right_checksums_are_refused(what: str) -> None:
     error = _error_of(data)
     assert type(error) is expected
     assert "offset" in error.facts
+
+
+@given(kind=st.sampled_from(list(Kind)), data=st.data())
+def test_whatever_a_frame_holds_is_read_or_refused(kind: Kind, data: st.DataObject) -> None:
+    """Any bytes, and real ones changed at some places, under checksums that hold: never another error."""
+    plain = {frame.kind: unpack(frame, raw.stored) for raw in _raw_frames() for frame in (raw.frame,)}[kind]
+    changed = bytearray(plain)
+    for at, value in data.draw(
+        st.dictionaries(st.integers(0, len(plain) - 1), st.integers(0, 255), max_size=4)
+    ).items():
+        changed[at] = value
+    stored = data.draw(st.just(bytes(changed)) | st.binary(max_size=60))
+    header = put_header(kind, 0, 0, (len(stored), len(stored)), ID, NO_SUM, checksum(stored))
+    try:
+        item = unseal(read_frame(header + stored, 0))
+    except FormatError:
+        return
+    if isinstance(item, KeyMap):
+        assert all(number < 1 << 32 for number in item.find(0, 5))
+
+
+def _raw_frames() -> list[RawFrame]:
+    reader = ArchiveReader()
+    reader.feed(b"".join(VARIANTS["raw"]))
+    return list(reader.frames())
+
+
+LIES: dict[str, Callable[[Books], None]] = {
+    "keys": lambda books: setattr(books.tally, "keys", 4),
+    "with_deadline": lambda books: setattr(books.tally, "with_deadline", 4),
+    "tombstones": lambda books: setattr(books, "tombstones", 4),
+    "dbs": lambda books: books.tally.dbs.update({4: {}}),
+    "plain_bytes": lambda books: setattr(books, "plain_bytes", 4),
+    "stored_bytes": lambda books: setattr(books, "stored_bytes", 4),
+    "sums": lambda books: books.tally.sums.reverse(),
+    "SHA-256": lambda books: books.bytes_passed(b"more"),
+}
+
+
+@pytest.mark.parametrize("what", LIES)
+def test_a_manifest_that_is_of_something_else_is_noticed(what: str) -> None:
+    """Though every frame holds: as of a writer with an error, or an archive put together from two."""
+    writer = ArchiveWriter()
+    data = writer.begin(HEAD) + writer.keys(columns())
+    LIES[what](writer.books)
+    with pytest.raises(FormatError, match=what):
+        read(data + b"".join(writer.end()))
+
+
+def test_an_index_or_a_large_value_that_is_of_something_else_is_noticed() -> None:
+    """Blocks that are not those of the file; a body of another size, or another type, than it was said to be."""
+    writer = ArchiveWriter(marks=MarksInMemory())
+    data = writer.begin(HEAD) + writer.keys(columns())
+    writer.books.block(_raw_frames()[3].frame, 0, b"", counts_of(columns()))
+    with pytest.raises(FormatError, match="index"):
+        read(data + b"".join(writer.end()))
+    for pieces, size in ((PIECES, 5), ([b"\x05abc"], 4), ([], 0)):
+        writer = ArchiveWriter()
+        data = writer.begin(HEAD) + writer.large(LARGE) + b"".join(map(writer.piece, pieces))
+        with pytest.raises(FormatError, match="large value"):
+            read(data + writer._frame(Kind.LARGE_END, put_large_end(size)))
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
+    """By the size that it tells itself."""
+    assert "says 314,572,800 bytes inside" in _error_of(HOSTILE["bomb"][0]).message
 
 
 def test_an_unknown_frame_that_may_be_passed_over_is() -> None:
@@ -286,6 +365,8 @@ def test_reading_can_begin_at_any_frame() -> None:
     items = read(b"".join(frames[6:]), reader=reader)
     assert isinstance(items[0], Keys)
     assert items[0].frame.offset == offset
+    with pytest.raises(FormatError, match="another archive"):
+        read(b"".join(frames[6:]), reader=ArchiveReader().going_on(offset, 6, archive_id=bytes(16)))
     with pytest.raises(FormatError, match="follow"):
         read(b"".join(frames[6:]), reader=ArchiveReader().going_on(offset, 6, bytes(16), ID))
     assert struct.unpack_from("<Q", frames[6], 8) == (6,)

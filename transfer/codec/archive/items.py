@@ -5,13 +5,15 @@ Head (Facts | Keys | Tombstones | Note | LargeKey Piece ... LargeEnd)* KeyMap* I
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from transfer.codec.archive.frames import Frame
 from transfer.codec.rdb import items as rdb
 from transfer.codec.rdb.items import LargeEnd, Piece, Use
+
+_FEW = msgspec.Meta(max_length=1 << 16)
 
 
 class AsOf(msgspec.Struct, frozen=True):
@@ -38,8 +40,8 @@ class Head(msgspec.Struct, frozen=True):
 class Facts(msgspec.Struct, frozen=True):
     """What is known of the server, by name, and the sources of its function libraries as FUNCTION LOAD takes them."""
 
-    server: dict[str, str] = msgspec.field(default_factory=dict)
-    functions: list[bytes] = msgspec.field(default_factory=list)
+    server: Annotated[dict[str, str], _FEW] = msgspec.field(default_factory=dict)
+    functions: Annotated[list[bytes], _FEW] = msgspec.field(default_factory=list)
 
 
 class Columns(msgspec.Struct):

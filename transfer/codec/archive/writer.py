@@ -19,6 +19,7 @@ import msgspec
 from transfer.codec.archive import payloads
 from transfer.codec.archive.books import Books, LargeBook
 from transfer.codec.archive.frames import (
+    HEADER_BYTES,
     MOST_PLAIN_BYTES,
     NO_SUM,
     PREFIX_BYTES,
@@ -35,12 +36,11 @@ from transfer.codec.archive.packing import LEVEL, pack
 from transfer.codec.archive.tally import Tally, name_hashes, tally_of
 from transfer.model.errors import TooLargeError
 
-BLOCK_BYTES = 2 << 20
-"""Names and bodies that one block should hold: a million mixed keys are 0.6 % larger than as one zstd stream so, 2.7 %
-in blocks of half the size; a reader of one key unpacks one in some milliseconds."""
 LARGE_BYTES = 8 << 20
 """A value above this is better written as `large` and pieces of at most so many bytes."""
 ARCHIVE_ID_BYTES = 16
+END_BYTES = HEADER_BYTES + MOST_PLAIN_BYTES[Kind.END]
+"""Size of the last frame."""
 
 
 class Sealed(msgspec.Struct, frozen=True):
@@ -112,7 +112,8 @@ class ArchiveWriter:
     def going_on(self, head: Head, last: Frame, books: Books) -> ArchiveWriter:
         """The same writer behind frame *last* of an archive that was read from its start; *books* are the reader's.
 
-        They must be of a reader that kept all (`deep`), with the marks that this one is to end with.
+        They must be of a reader that kept all (`deep`), with the marks that this one is to end with. Where its `last`
+        is not its `whole` (a large value was begun), the file is to be cut there and read again first.
         """
         self._as_of, self.books, self.archive_id = head.as_of, books, last.archive_id
         self.offset, self.sequence, self._previous = last.end, last.sequence + 1, last.checksum

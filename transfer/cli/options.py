@@ -221,6 +221,9 @@ class Keep:
 
     label: Annotated[str, _flag(_RUN, "--label", "TEXT", "A word for this job, shown by `jobs`.")] = ""
     spill_dir: Annotated[str, _flag(_RUN, "--spill-dir", "DIR", "Where memory spills to.")] = ""
+    undo_dir: Annotated[
+        str, _flag(_RUN, "--undo-dir", "DIR", "Where undo archives are kept (default: undo/ beside the job store).")
+    ] = ""
 
 
 @Parameter(name="*")

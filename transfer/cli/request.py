@@ -151,6 +151,44 @@ def copy_request(
         allow=allowed_hazards(consent.allow),
         state_dir=store.state,
         spill_dir=keep.spill_dir,
+        undo_dir=keep.undo_dir,
+        hash_keys=names.hash_keys,
+        label=keep.label,
+        dry_run=dry_run.dry_run,
+        approved_plan=_plan_hash(dry_run.approved_plan),
+        fresh=dry_run.fresh,
+    )
+
+
+def undo_request(
+    folder: str,
+    target: Address,
+    undo_dir: str,
+    *,
+    extent: Extent,
+    dry_run: DryRun,
+    keep: Keep,
+    store: Store,
+    waits: Waits,
+    give_up: GiveUp,
+    consent: Allow,
+    names: Names,
+) -> CopyRequest:
+    """What `undo` was asked for: the archive in *folder* is put back at *target*. Raises as `copy_request`."""
+    connect_timeout_ms, timeout_ms = waits_ms(waits)
+    return CopyRequest(
+        source=Address(scheme=ARCHIVE_SCHEME, path=folder),
+        target=target,
+        on_conflict="replace",
+        max_memory_bytes=_memory(extent.max_memory),
+        max_duration_ms=_above_zero("--max-duration", duration_ms, extent.max_duration),
+        connect_timeout_ms=connect_timeout_ms,
+        timeout_ms=timeout_ms,
+        give_up_after_ms=_above_zero("--give-up-after", duration_ms, give_up.give_up_after),
+        allow=allowed_hazards(consent.allow),
+        state_dir=store.state,
+        spill_dir=keep.spill_dir,
+        undo_dir=keep.undo_dir or undo_dir,
         hash_keys=names.hash_keys,
         label=keep.label,
         dry_run=dry_run.dry_run,

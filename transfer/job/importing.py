@@ -144,6 +144,9 @@ class ImportRun(CopyRun):
         shared = self.tally, self._observer, self._trail, job
         return ImportEngine(self._file, self._request, plan, source, target, *shared)
 
+    async def _exact(self, source: Server, target: Server) -> bool:
+        return False
+
     async def _take_up(self, before: Facts, source: Server, target: Server) -> None:
         if before.source.run_id != self._file.identity.run_id:
             raise changed(self._file.where)

@@ -9,6 +9,8 @@ import msgspec
 from transfer.model.endpoint import Address, Features, Identity
 from transfer.model.units import show_ms
 
+NO_UNDO, CHANGED_SINCE = "no-undo", "changed-since"
+"""Hazards: keys are changed without their pre-images being kept; an undo writes over what others wrote since."""
 BIG_KEY_BYTES = 16 << 20
 """--big-key where it is not given: DUMP of a set of this size takes 80 ms of the source's thread (measured)."""
 
@@ -66,6 +68,9 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     allow: frozenset[str] = frozenset()
     state_dir: str = ""
     spill_dir: str = ""
+    undo_dir: str = ""
+    deletes: bool = False
+    """Keys of the target that are not among those of the source are deleted; of `clear`: all that are meant."""
     hash_keys: bool = False
     label: str = ""
     dry_run: bool = False
@@ -120,7 +125,8 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     `writing` is raw (RESTORE), restamp (RESTORE of payloads stamped or encoded anew) or logical (type commands);
     `changes_known_by` says how a difference is
     told from a change at the source: tracking | hashes. `keeps_use`: idletime | freq, carried with each key, or "".
-    `route`: scan | psync | rdb. `functions`: names of the libraries that travel ahead of the keys.
+    `act`: copy | undo | clear. `route`: scan | psync | rdb.
+    `functions`: names of the libraries that travel ahead of the keys.
     """
 
     source: Side
@@ -129,6 +135,7 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     writing: str
     changes_known_by: str
     skew_ms: int
+    act: str = "copy"
     keeps_use: str = ""
     route: str = "scan"
     functions: list[str] = msgspec.field(default_factory=list)

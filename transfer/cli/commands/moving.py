@@ -35,6 +35,8 @@ def mover(request: CopyRequest, command: str, job: str = "") -> Run:
     Raises:
         PlaceError: no command moves keys between such places.
     """
+    if command == "undo":
+        return partial(_undo, job=job)
     files = request.source.is_file, request.target.is_file
     if files == (True, True):
         raise PlaceError("a file cannot be copied into a file", hint="name a server on one side: redis://host:6379")
@@ -66,3 +68,10 @@ async def _export(request: CopyRequest, observer: Observer) -> Report:
     from transfer.plan.files import plan_export
 
     return await run_export(request, observer, plan_export)
+
+
+async def _undo(request: CopyRequest, observer: Observer, *, job: str) -> Report:
+    from transfer.job.undoing import run_undo
+    from transfer.plan.acts import plan_undo
+
+    return await run_undo(request, observer, plan_undo, job)

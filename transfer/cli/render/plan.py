@@ -142,6 +142,8 @@ def _first_line(plan: CopyPlan) -> str:
     one = f"logical database {plan.dbs[0].source_db}" if count == 1 else f"{count} logical databases"
     moved = [db for db in plan.dbs if db.source_db != db.target_db]
     into = f" into {moved[0].target_db}" if len(moved) == 1 and count == 1 else ""
+    if plan.act == "undo":
+        return printable(f"undo in {one}, {counted(plan.keys)}: {plan.source.place} -> {plan.target.place}")
     return printable(f"copy {one}{into}, {counted(plan.keys)}: {plan.source.place} -> {plan.target.place}")
 
 

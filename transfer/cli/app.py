@@ -52,6 +52,11 @@ _UNDO = """Put back what a job changed at its target, where nobody changed it si
 A copy or import with --on-conflict replace keeps what it writes over; so does a clear, and an undo itself. Keys that \
 others changed since stay, and are listed (exit 7). An undo that was interrupted goes on with transfer resume."""
 
+_CLEAR = """Delete the keys of a server that pass the filters; without any, all of them.
+
+They are counted first, and nothing is deleted without --allow clear, or an answer on a terminal. What they held is \
+kept: transfer undo JOB puts it back."""
+
 _VERIFY = """Do these two places hold the same data?
 
 Nothing is written on either side. Every key of A is compared with B (type, value, deadline), and every key of B is \
@@ -70,6 +75,7 @@ _COMMANDS = (
     ("export", "files:export", _EXPORT),
     ("resume", "resume:resume", "Go on with an interrupted copy; default: the last one."),
     ("undo", "undo:undo", _UNDO),
+    ("clear", "clear:clear", _CLEAR),
     ("inspect", "places:inspect", "What is there: versions, keys, types, deadlines, sizes."),
     ("doctor", "places:doctor", "Reachability and rights; with two servers, what will travel how."),
     ("jobs", "jobs:app", "Every run is kept: list them, show, pause, resume or cancel one, forget old ones."),
@@ -81,8 +87,8 @@ _COMMANDS = (
 )
 """Name, where it is, what --help says of it (told here, so that --help imports none of them)."""
 
-_NOT_YET = """sync schema run report clear config
---transform --delete-extra
+_NOT_YET = """sync schema run report config
+--transform
 --count-all --report --metrics --confirm --profile --config"""
 NOT_YET = frozenset(_NOT_YET.split())
 """Words of the contract that come with later releases: unknown like any other, and said to be missing."""

@@ -106,6 +106,9 @@ class Conflict:
         Literal["fail", "skip", "replace"] | None,
         _flag(_CONFLICT, "--on-conflict", "fail|skip|replace", "Where the target has another value (default: fail)."),
     ] = None
+    delete_extra: Annotated[
+        bool, _flag(_CONFLICT, "--delete-extra", "", "Delete keys of the target that the source does not have.")
+    ] = False
     route: Annotated[
         Literal["auto", "scan", "psync"],
         _flag(_CONFLICT, "--route", "auto|scan|psync", "Key by key, or one full sync (auto: from a replica)."),

@@ -36,7 +36,7 @@ def folder_of(job: str, directory: str, undo_dir: str) -> Path:
 
 def changes_keys(request: CopyRequest) -> bool:
     """Whether *request* may change or delete keys that are at its target."""
-    return request.on_conflict == "replace" or request.deletes
+    return request.on_conflict == "replace" or request.delete_extra or request.clears
 
 
 def keeps_undo(request: CopyRequest) -> bool:

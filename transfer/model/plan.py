@@ -9,8 +9,9 @@ import msgspec
 from transfer.model.endpoint import Address, Features, Identity
 from transfer.model.units import show_ms
 
-NO_UNDO, CHANGED_SINCE = "no-undo", "changed-since"
-"""Hazards: keys are changed without their pre-images being kept; an undo writes over what others wrote since."""
+NO_UNDO, CHANGED_SINCE, CLEAR = "no-undo", "changed-since", "clear"
+"""Hazards: keys are changed without their pre-images being kept; an undo writes over what others wrote since; keys are
+deleted because `clear` was said."""
 BIG_KEY_BYTES = 16 << 20
 """--big-key where it is not given: DUMP of a set of this size takes 80 ms of the source's thread (measured)."""
 
@@ -69,8 +70,8 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     state_dir: str = ""
     spill_dir: str = ""
     undo_dir: str = ""
-    deletes: bool = False
-    """Keys of the target that are not among those of the source are deleted; of `clear`: all that are meant."""
+    delete_extra: bool = False
+    clears: bool = False
     hash_keys: bool = False
     label: str = ""
     dry_run: bool = False

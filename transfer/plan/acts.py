@@ -8,11 +8,14 @@ from __future__ import annotations
 import anyio
 
 from transfer.endpoint.redis.server import Server
+from transfer.job.clearing import Counter
 from transfer.job.undo import add_room
 from transfer.job.undoing import Contents
 from transfer.model.endpoint import Features, Identity
-from transfer.model.plan import CHANGED_SINCE, CopyPlan, CopyRequest, DbPlan, Hazard, Side
+from transfer.model.plan import CHANGED_SINCE, CLEAR, CopyPlan, CopyRequest, DbPlan, Hazard, Side
 from transfer.model.units import show_bytes
+from transfer.plan.choices import filters_of
+from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.look import Look, look_at, unrest
 from transfer.plan.preflight import BETWEEN_LOOKS_S
 from transfer.plan.standing import refuse_replica, refuse_sentinel, target_hazards
@@ -46,6 +49,38 @@ async def plan_undo(request: CopyRequest, contents: Contents, target: Server) ->
         ],
     )
     add_room(plan, request, contents.size_bytes)
+    await _judge(plan, request, there, target, looked_at)
+    return plan
+
+
+async def plan_clear(request: CopyRequest, target: Server, count: Counter) -> CopyPlan:
+    """What clearing *target* would do; *count* tells how many keys of a database match.
+
+    Raises:
+        ReadOnlyTargetError, SentinelError: this is no target.
+        UsageError, DatabasesError: the logical databases do not fit.
+    """
+    there, looked_at = await look_at(target, "target"), anyio.current_time()
+    refuse_replica(there)
+    refuse_sentinel(there)
+    dbs = map_databases(request, there.keyspace)
+    refuse_missing(dbs, there.side.databases, there.side.databases, there.side.place, there.side.place)
+    rows = [DbPlan(db, db, await count(db), 0, there.keyspace.get(db, (0, 0))[0]) for db in dbs]
+    plan = CopyPlan(
+        source=there.side,
+        target=there.side,
+        dbs=rows,
+        writing="raw",
+        act="clear",
+        changes_known_by="nothing",
+        route="clear",
+        skew_ms=0,
+        choices={name: text for name, text in filters_of(request).items() if text},
+    )
+    if plan.keys:
+        listed = ", ".join(f"database {row.target_db}: {row.keys:,} of {row.target_keys:,}" for row in rows if row.keys)
+        plan.hazards.append(Hazard(CLEAR, f"{plan.keys:,} keys of {there.side.place} are deleted ({listed})"))
+    add_room(plan, request, round(there.side.dataset_bytes * plan.keys / there.keys) if there.keys else 0)
     await _judge(plan, request, there, target, looked_at)
     return plan
 

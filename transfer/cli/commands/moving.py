@@ -37,6 +37,8 @@ def mover(request: CopyRequest, command: str, job: str = "") -> Run:
     """
     if command == "undo":
         return partial(_undo, job=job)
+    if command == "clear":
+        return partial(_clear, job=job)
     files = request.source.is_file, request.target.is_file
     if files == (True, True):
         raise PlaceError("a file cannot be copied into a file", hint="name a server on one side: redis://host:6379")
@@ -75,3 +77,10 @@ async def _undo(request: CopyRequest, observer: Observer, *, job: str) -> Report
     from transfer.plan.acts import plan_undo
 
     return await run_undo(request, observer, plan_undo, job)
+
+
+async def _clear(request: CopyRequest, observer: Observer, *, job: str) -> Report:
+    from transfer.job.clearing import run_clear
+    from transfer.plan.acts import plan_clear
+
+    return await run_clear(request, observer, plan_clear, job)

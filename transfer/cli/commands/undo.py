@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from transfer.cli.options import Consent, DryRun, Extent, GiveUp, Keep, Names, Store, Talk, Waits
+from transfer.model.endpoint import ARCHIVE_SCHEME, Address
 
 
 def undo(
@@ -35,7 +36,7 @@ def undo(
     """
     from transfer.cli.commands.moving import mover
     from transfer.cli.conduct import conduct
-    from transfer.cli.request import undo_request
+    from transfer.cli.request import act_request
     from transfer.cli.secrets import with_stored_password
     from transfer.job.store import JobStore
     from transfer.job.undo import archive_of, undoable
@@ -45,10 +46,10 @@ def undo(
     asked = undoable(found)
     folder = archive_of(found, store.state, keep.undo_dir or asked.undo_dir)
     target = with_stored_password(asked.target, "target", no_input=consent.no_input)
-    request = undo_request(
-        str(folder),
+    request = act_request(
+        Address(scheme=ARCHIVE_SCHEME, path=str(folder)),
         target,
-        asked.undo_dir,
+        undo_dir=asked.undo_dir,
         extent=extent,
         dry_run=dry_run,
         keep=keep,

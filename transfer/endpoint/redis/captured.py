@@ -282,7 +282,8 @@ class CapturedWriter(Looker):
         """An answer where nothing is to be done, else None."""
         if isinstance(found, ErrorReply):
             return found
-        if change.expected is not None and self._holds(found, change.intended):
+        known = change.expected is not None or change.intended == NOTHING
+        if known and self._holds(found, change.intended):
             return ALREADY
         if change.expected is not None and not any(self._holds(found, one) for one in change.expected):
             return OTHERS

@@ -110,6 +110,8 @@ def copy_request(
     """
     ttl, ttl_amount_ms = _ttl(change.ttl)
     verify, verify_sample = _verify(check.verify)
+    if conflict.delete_extra and what.keys_from:
+        raise UsageError("--delete-extra does not go with --keys-from", hint="--match names what is to be the same")
     connect_timeout_ms, timeout_ms = waits_ms(waits)
     return CopyRequest(
         source=place(source, "source"),

@@ -24,6 +24,7 @@ from transfer.job.claim import resume_command
 from transfer.job.clocks import Clocks
 from transfer.job.consent import ask_consent, check_approval
 from transfer.job.engine import Engine
+from transfer.job.extra import Extra, LiveNames, Names
 from transfer.job.losses import Gone, emptied, evicted, expired, gone_at, remedy
 from transfer.job.neighbours import own_name, refuse_neighbours
 from transfer.job.orders import orders_of
@@ -103,6 +104,7 @@ class CopyRun:
         self._engine: Engine
         self._standby: Standby | None = None
         self._keeping: Keeping | None = None
+        self._deleted = 0
         self._resumes = resumes
         self._trail: Trail
         self._began_ms = self._writes_before = 0
@@ -188,7 +190,8 @@ class CopyRun:
         self._keeping = Keeping(
             job, self._request, target, limit_bytes=limit_bytes, exact=exact, why=self._report.command
         )
-        self._engine.captured = self._keeping.writer
+        if self._request.on_conflict == "replace":
+            self._engine.captured = self._keeping.writer
 
     async def _exact(self, source: Server, target: Server) -> bool:
         """Whether what the target gives back of a payload is that payload."""
@@ -293,6 +296,9 @@ class CopyRun:
             self._settle()
             await clocks.look()
             steering.check()
+            if self._request.delete_extra:
+                await self._delete_extra(steering.stop)
+                steering.check()
             steering.abort_on_stop()
             if self._request.verify == "none":
                 self._report.dbs = await self._counted(plan, source, target)
@@ -300,6 +306,22 @@ class CopyRun:
                 await self._prove()
                 await clocks.look()
         self._tell_losses(plan, await gone_at(target))
+
+    async def _delete_extra(self, stop: anyio.Event) -> None:
+        writer = self._keeping.writer if self._keeping is not None else None
+        names = self._names()
+        extra = Extra(self._engine, writer, names, self.tally)
+        try:
+            self._tell(*await extra.delete(stop))
+        finally:
+            self._deleted += extra.deleted
+            self._report.data = {"deleted": self._deleted}
+            with anyio.CancelScope(shield=True):
+                await names.close()
+
+    def _names(self) -> Names:
+        """What the source has."""
+        return LiveNames(self._engine.source)
 
     def _watched(self, source: Server) -> AbstractAsyncContextManager[object]:
         """Hear of writes at the source for the length of the block."""

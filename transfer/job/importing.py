@@ -29,6 +29,7 @@ from transfer.endpoint.redis.landmarks import some_names
 from transfer.endpoint.redis.server import Server
 from transfer.job.copy import CopyRun, Planner, counted, open_one
 from transfer.job.engine import Engine, NewSource
+from transfer.job.extra import FileNames, Names
 from transfer.job.proof import Promised, march
 from transfer.job.record import record_run
 from transfer.job.replacement import Replacement
@@ -127,7 +128,9 @@ class ImportRun(CopyRun):
     async def _run(self) -> None:
         request = self._request
         self._file = file = await look_through(
-            request, walk_of(Path(request.source.path)), indexed=request.verify != "none" and not request.dry_run
+            request,
+            walk_of(Path(request.source.path)),
+            indexed=(request.verify != "none" or request.delete_extra) and not request.dry_run,
         )
         target = await open_one(request, request.target, self._report.job)
         file.now_ms = target.now_ms
@@ -146,6 +149,9 @@ class ImportRun(CopyRun):
 
     async def _exact(self, source: Server, target: Server) -> bool:
         return False
+
+    def _names(self) -> Names:
+        return FileNames(self._file)
 
     async def _take_up(self, before: Facts, source: Server, target: Server) -> None:
         if before.source.run_id != self._file.identity.run_id:

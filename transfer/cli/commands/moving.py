@@ -46,6 +46,8 @@ def mover(request: CopyRequest, command: str, job: str = "") -> Run:
         raise PlaceError("import takes a file first", hint="transfer import dump.rdb redis://host:6379")
     if command == "export" and not files[1]:
         raise PlaceError("export takes a file last", hint="transfer export redis://host:6379 out.rdb")
+    if files[1] and request.delete_extra:
+        raise PlaceError("--delete-extra is for servers: a file is made anew", hint="leave it out")
     if files[0]:
         return partial(_import, job=job)
     return _export if files[1] else partial(_copy, job=job)

@@ -52,7 +52,7 @@ ODD_NAMES = [
         (["http://127.0.0.1:1", NOBODY], 2, "unknown scheme http://"),
         ([NOBODY, "rediss+cluster://h"], 2, "is not served yet"),
         ([NOBODY, NOBODY, "--max-rejcts", "1"], 2, "did you mean --max-rejects?"),
-        ([NOBODY, NOBODY, "--delete-extra"], 2, "unknown option --delete-extra: it is not in this release"),
+        ([NOBODY, NOBODY, "--transform"], 2, "unknown option --transform: it is not in this release"),
         ([NOBODY, NOBODY, "--max-rejects", "-1"], 2, "--max-rejects"),
         ([NOBODY, NOBODY, "--rate", "50k/h"], 2, "--rate"),
         ([NOBODY, NOBODY, "--sample", "101%"], 2, "--sample"),

@@ -56,7 +56,10 @@ def test_what_is_through_and_old_is_forgotten_and_nothing_else(state: Path) -> N
     first = transfer("jobs", "prune", "--json", "--state", str(state))
     stay = [RECENT, RESUMABLE, LIVE, AWAY, DIED]
 
-    assert (first.exit, first.result["data"]) == (0, {"pruned": [THROUGH]})
+    assert (first.exit, first.result["data"]) == (
+        0,
+        {"pruned": [THROUGH], "undo_bytes": 0, "undo_bytes_left": 0, "unfinished": 0},
+    )
     assert _left(state) == (stay, stay, 5)
 
     assert transfer("jobs", "prune", "--older", "0s", "--keep", "1", "--state", str(state)).out == "0 jobs forgotten\n"

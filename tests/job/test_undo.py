@@ -198,3 +198,20 @@ async def test_a_job_without_an_archive_is_refused_by_name(tmp_path: Path) -> No
         assert "no undo archive" in said[1].err
         assert not (tmp_path / "undo").exists()
         assert (tmp_path / FILE_NAME).exists()
+
+
+async def test_archives_of_jobs_that_are_not_through_are_never_pruned(tmp_path: Path) -> None:
+    """What stays is said in bytes; --undo-dir is where they are looked for, too."""
+    async with running() as source, running() as target:
+        both_filled(source, target)
+        elsewhere, state = tmp_path / "elsewhere", tmp_path / "state"
+        killed = replace(source, target, state, "--undo-dir", str(elsewhere), crash="undo.took:3")
+        (job,) = jobs_of(state)
+
+        kept = transfer("jobs", "prune", "--older", "0s", "--json", "--state", str(state)).result["data"]
+
+        assert (killed.exit, kept["pruned"], kept["unfinished"]) == (-9, [], 1)
+        assert kept["undo_bytes_left"] == sum(path.stat().st_size for path in files_of(elsewhere / job)) > 0
+        assert transfer("resume", "--state", str(state)).exit == 0
+        gone = transfer("jobs", "prune", "--older", "0s", "--json", "--state", str(state)).result["data"]
+        assert (gone["pruned"], gone["undo_bytes_left"], list(elsewhere.iterdir())) == ([job], 0, [])

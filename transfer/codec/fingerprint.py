@@ -42,9 +42,9 @@ NOTHING = Intended(ABSENT)
 
 def fingerprint(dump: bytes, *, exact: bool) -> bytes:
     """The digest of a DUMP payload. *exact*: whoever gives it back has the settings of who made it."""
-    if not exact:
-        return _as(_CANONICAL, dump)
-    return _as(_ITEMS if dump[0] in _HASH_TABLES else _AS_IS, dump)
+    if exact and dump[0] not in _HASH_TABLES:
+        return _AS_IS + xxhash.xxh3_128_digest(memoryview(dump)[:-FOOTER_BYTES])
+    return _as(_ITEMS if exact else _CANONICAL, dump)
 
 
 def of_value(value: Value) -> bytes:

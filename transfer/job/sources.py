@@ -177,7 +177,7 @@ async def flowing(
             sink,
             budget=budget,
             pace=copying.pace,
-            writers=copying.request.workers or links_to(copying.target),
+            writers=copying.request.workers or links_to(copying.target) * (2 if copying.captured is not None else 1),
             acknowledged=acknowledged,
             stop=stop,
         )

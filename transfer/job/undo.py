@@ -131,6 +131,15 @@ def archive_of(job: Job, directory: str, undo_dir: str) -> Path:
     return folder
 
 
+def archive_folder(job: Job, state: Path) -> Path:
+    """Where the archive of *job*, of the store in *state*, is if it has one."""
+    try:
+        undo_dir = restored(job.whole).undo_dir if job.whole else ""
+    except UsageError:  # of another version
+        undo_dir = ""
+    return folder_of(job.job, str(state), undo_dir)
+
+
 def remove_archive(folder: Path) -> int:
     """Take an archive away; how many bytes it took."""
     size_bytes = size_of(folder)

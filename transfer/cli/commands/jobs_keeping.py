@@ -16,12 +16,12 @@ from transfer.cli.options import Store, Talk
 from transfer.cli.render.json import simple_result
 from transfer.cli.render.out import Out
 from transfer.job.database import store_path
-from transfer.job.housekeeping import Cleaned, clean_here, clean_target, refuse_running
+from transfer.job.housekeeping import Cleaned, Pruned, clean_here, clean_target, refuse_running
 from transfer.job.housekeeping import prune as forget
 from transfer.job.rows import Job
 from transfer.job.store import JobStore
 from transfer.model.errors import UsageError
-from transfer.model.units import duration_ms
+from transfer.model.units import duration_ms, show_bytes
 
 
 def prune(
@@ -38,13 +38,23 @@ def prune(
         raise UsageError(f"--older: {error}", hint="--older 30d") from None
     if keep < 0:
         raise UsageError("--keep: a number of jobs, 0 or more", hint="--keep 100")
-    gone: list[str] = []
+    gone = Pruned([])
     if store_path(store.state).exists():
         with JobStore.open(store.state) as kept:
             gone = forget(kept, older_ms, keep)
     out = Out(sys.stdout)
-    out.say(simple_result("jobs", {"pruned": gone}) if talk.json else f"{_counted(len(gone), 'job')} forgotten")
+    out.say(simple_result("jobs", msgspec.to_builtins(gone)) if talk.json else _told_pruned(gone))
     return 0
+
+
+def _told_pruned(gone: Pruned) -> str:
+    told = f"{_counted(len(gone.pruned), 'job')} forgotten"
+    if gone.undo_bytes:
+        told += f", with {show_bytes(gone.undo_bytes)} of undo archives"
+    if gone.undo_bytes_left:
+        of_these = f", {gone.unfinished} of them of jobs that are not through" if gone.unfinished else ""
+        told += f"; undo archives that stay take {show_bytes(gone.undo_bytes_left)}{of_these}"
+    return told
 
 
 def clean(

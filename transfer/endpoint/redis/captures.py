@@ -17,7 +17,7 @@ from transfer.codec.archive.undo import AgainNote, TookNote
 from transfer.codec.fingerprint import Intended
 from transfer.endpoint.archive.undo import Captured, Entry, UndoArchive
 from transfer.model.ports import HashLedger
-from transfer.model.record import seed
+from transfer.model.record import hashes_of_names, seed
 
 _BITS = 26
 _PLACES, _SHIFT = (1 << _BITS) - 1, 32
@@ -30,7 +30,7 @@ class Captures:
     """The names of one job; *ledger* remembers those that are taken, *archive* what they held.
 
     A map of bits answers for most names that were never taken, the ledger for the others. *open* names are few: those
-    on their way.
+    of which no answer came.
     """
 
     def __init__(self, archive: UndoArchive, ledger: HashLedger) -> None:
@@ -40,34 +40,37 @@ class Captures:
 
     def taken(self, db: int, name: bytes) -> bool:
         """Whether a write of this job to *name* took."""
-        first, second = _places(db, name)
-        bits = self._bits
-        if not (bits[first >> 3] >> (first & 7) & 1 and bits[second >> 3] >> (second & 7) & 1):
-            return False
-        return self._ledger.value_hash(db, name) is not None
+        return self.which_taken(db, [name]) == {name}
+
+    def which_taken(self, db: int, names: list[bytes]) -> set[bytes]:
+        """Those of *names* to which a write of this job took."""
+        bits, start = self._bits, seed(db)
+        marks = [xxhash.xxh3_64_intdigest(name, start) for name in names]
+        maybe = [
+            name
+            for name, mark in zip(names, marks, strict=True)
+            if bits[(mark & _PLACES) >> 3] >> (mark & 7) & 1
+            and bits[(mark >> _SHIFT & _PLACES) >> 3] >> (mark >> _SHIFT & 7) & 1
+        ]
+        return {name for name in maybe if self._ledger.value_hash(db, name) is not None}
 
     def take(self, db: int, names: list[bytes]) -> None:
         """Writes of this job to *names* took."""
-        bits = self._bits
-        for name in names:
-            for place in _places(db, name):
-                bits[place >> 3] |= 1 << (place & 7)
-            if self.open:
+        bits, hashes = self._bits, list(hashes_of_names(db, names))
+        for digest in hashes:
+            mark = int.from_bytes(digest)
+            bits[(mark & _PLACES) >> 3] |= 1 << (mark & 7)
+            bits[(mark >> _SHIFT & _PLACES) >> 3] |= 1 << (mark >> _SHIFT & 7)
+        if self.open:
+            for name in names:
                 self.open.pop((db, name), None)
-        hashes, values = self._ledger.hashed(db, names, names)
-        self._ledger.add(hashes, values)
+        joined = b"".join(hashes)
+        self._ledger.add(joined, joined)
 
-    def begin(self, db: int, number: int, names: list[bytes], intended: list[Intended]) -> None:
-        """These are about to be sent."""
+    def doubt(self, db: int, number: int, names: list[bytes], intended: list[Intended]) -> None:
+        """These were sent, and nobody knows what became of it."""
         for place, (name, one) in enumerate(zip(names, intended, strict=True)):
             self.open.setdefault((db, name), []).append((number, place, one))
-
-    def undone(self, db: int, number: int, names: Iterable[bytes]) -> None:
-        """The server said that of group *number* it changed nothing under *names*."""
-        for name in names:
-            left = [one for one in self.open.pop((db, name), []) if one[0] != number]
-            if left:
-                self.open[db, name] = left
 
     def recall(self, entries: Iterable[Entry]) -> int:
         """Take up what earlier processes of the job noted; returns the number that comes next."""
@@ -82,10 +85,5 @@ class Captures:
                     self.take(db, some)
                 case Captured() | AgainNote():
                     groups[entry.number] = (entry.db, entry.names)
-                    self.begin(entry.db, entry.number, entry.names, entry.intended)
+                    self.doubt(entry.db, entry.number, entry.names, entry.intended)
         return last + 1
-
-
-def _places(db: int, name: bytes) -> tuple[int, int]:
-    number = xxhash.xxh3_64_intdigest(name, seed(db))
-    return number & _PLACES, number >> _SHIFT & _PLACES

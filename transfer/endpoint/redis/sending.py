@@ -82,8 +82,14 @@ async def send_captured(
     """As `send_landings`, over whatever is there, once that is captured."""
     changes = []
     for it, payload in zip(delivery.fresh, payloads, strict=True):
-        piece = resp.restore_parts(it.name, payload, it.expire_at_ms, replace=True)
-        piece = resp.with_use(piece, use, it.record.use) if isinstance(it.record, UsedRecord) else piece
+        piece: tuple[bytes, ...] = ()
+        if isinstance(it.record, UsedRecord):
+            parts = resp.restore_parts(it.name, payload, it.expire_at_ms, replace=True)
+            piece = resp.with_use(parts, use, it.record.use)
+        elif len(payload) < LARGE_BYTES:
+            piece = (resp.restore(it.name, payload, it.expire_at_ms, replace=True),)
+        else:
+            piece = resp.restore_parts(it.name, payload, it.expire_at_ms, replace=True)
         changes.append(Change(it.name, piece, captured.intended(payload, it.expire_at_ms), payload))
     answers = await captured.write(link, delivery.db, changes)
     if answers.count(_DONE) == len(answers):

@@ -344,6 +344,38 @@ class Packing:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class Rescue:
+    """What becomes of a damaged file."""
+
+    salvage: Annotated[
+        bool,
+        _flag(_CONFLICT, "--salvage", "", "Take what can be had of a damaged file; exit 12 if anything is missing."),
+    ] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Deep:
+    """How closely a file is looked at."""
+
+    deep: Annotated[
+        bool, _flag(_PROOF, "--deep", "", "Of an archive every record and value, too, not only blocks and manifest.")
+    ] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class OneKey:
+    """One key of an archive."""
+
+    key: Annotated[
+        str | None, _flag(_WHAT, "--key", "NAME", "Of an archive only this key, without reading the rest.")
+    ] = None
+    db: Annotated[int | None, _flag(_WHAT, "--db", "N", "The database of --key (0).")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Moving:
     """All that a command which moves keys can be told: copy, import and export."""
 

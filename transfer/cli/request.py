@@ -29,6 +29,7 @@ from transfer.cli.options import (
     Packing,
     Proof,
     Rename,
+    Rescue,
     Store,
     Waits,
     What,
@@ -97,6 +98,7 @@ def copy_request(
     consent: Allow = Allow(),  # noqa: B008
     names: Names,
     packing: Packing = Packing(),  # noqa: B008
+    rescue: Rescue = Rescue(),  # noqa: B008
 ) -> CopyRequest:
     """What `copy` and `verify` were asked for.
 
@@ -145,6 +147,7 @@ def copy_request(
         ttl_tolerance_ms=_of("--ttl-tolerance", duration_ms, proof.ttl_tolerance),
         digest=proof.digest,
         level=_level(packing.level, target),
+        salvage=rescue.salvage,
         connect_timeout_ms=connect_timeout_ms,
         timeout_ms=timeout_ms,
         give_up_after_ms=_above_zero("--give-up-after", duration_ms, give_up.give_up_after),

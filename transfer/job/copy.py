@@ -366,6 +366,7 @@ class CopyRun:
         verify = report.verify
         report.exit = worst(
             [
+                12 if report.damage else 0,
                 6 if verify and verify.differences() else 0,
                 3 if counts.rejected or listed else 0,
                 7 if verify and verify.changed else 0,

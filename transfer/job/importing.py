@@ -126,9 +126,9 @@ class ImportRun(CopyRun):
 
     async def _run(self) -> None:
         request = self._request
-        self._file = file = await look_through(
-            request, walk_of(Path(request.source.path)), indexed=request.verify != "none" and not request.dry_run
-        )
+        walk = walk_of(Path(request.source.path), salvage=request.salvage)
+        self._file = file = await look_through(request, walk, indexed=request.verify != "none" and not request.dry_run)
+        self._report.damage = walk.damage
         target = await open_one(request, request.target, self._report.job)
         file.now_ms = target.now_ms
         self._trail = Trail.open(trail_path(self._store.path.parent, self._report.job))

@@ -60,6 +60,7 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     ttl_tolerance_ms: int = 500
     digest: str = "pair"
     level: int = DEFAULT_LEVEL
+    salvage: bool = False
     connect_timeout_ms: int = 10_000
     timeout_ms: int = 30_000
     give_up_after_ms: int = 300_000

@@ -102,7 +102,7 @@ def checksum_text(file: DataFile) -> str:
 
 def file_warnings(file: DataFile) -> list[str]:
     """What a person should know of a file that is whole."""
-    walk, found = file.walk, []
+    walk, found = file.walk, [f"damaged: {text}" for text in file.walk.damage]
     if walk.trailing_bytes:
         found.append(f"{walk.trailing_bytes:,} bytes after its end are not read")
     if file.skipped:
@@ -117,11 +117,21 @@ def _file_notes(file: DataFile, request: CopyRequest) -> list[str]:
     notes = [f"the file was looked through in {show_ms(file.seconds * 1000)}, before anything is written"]
     if "trust-file" in request.allow:
         notes.append("payloads go to the target as they stand in the file, unchecked (--allow trust-file)")
+    notes += [_age(file, request)]
     if libraries := len(file.walk.functions):
         notes.append(f"{libraries} function librar{'y is' if libraries == 1 else 'ies are'} in the file")
     if narrows(request):
         notes.append("filters apply: not all of the keys counted here are copied")
     return notes
+
+
+def _age(file: DataFile, request: CopyRequest) -> str:
+    """How old it is, and what of it has passed."""
+    said = f"saved {show_ms(max(0, file.now_ms() - file.saved_ms))} ago"
+    if not file.passed or request.ttl in ("drop", "rebase"):
+        return said
+    keys = "1 key is past its deadline" if file.passed == 1 else f"{file.passed:,} keys are past their deadlines"
+    return f"{said}: {keys} and not written (--ttl rebase gives each the time it had left then, --ttl drop no deadline)"
 
 
 def _writing(request: CopyRequest, file: DataFile, there: Look) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from transfer.cli.commands.moving import move
-from transfer.cli.options import PLACE, Moving, Packing
+from transfer.cli.options import PLACE, Moving, Packing, Rescue
 
 
 def import_(
@@ -13,11 +13,13 @@ def import_(
     target: Annotated[str, PLACE],
     /,
     *,
-    moving: Moving = Moving(),  # noqa: B008 - frozen
+    rescue: Rescue = Rescue(),  # noqa: B008 - frozen, as is the next
+    moving: Moving = Moving(),  # noqa: B008
 ) -> int:
     """Bring the keys of a file to a live server, without a stop of it; then verify.
 
-    The file is read to its checksum before anything is written: a damaged one is refused (exit 12).
+    The file is read to its checksum before anything is written: a damaged one is refused (exit 12), or with --salvage
+    all of it that is whole is imported.
 
     Parameters
     ----------
@@ -26,7 +28,7 @@ def import_(
     target
         Where its keys go: the URL of a server.
     """
-    return move(file, target, "import", moving)
+    return move(file, target, "import", moving, rescue=rescue)
 
 
 def export(
@@ -48,4 +50,4 @@ def export(
     file
         What is made: name.xfer, a compressed archive, or name.rdb, from which servers can be started.
     """
-    return move(source, file, "export", moving, packing)
+    return move(source, file, "export", moving, packing=packing)

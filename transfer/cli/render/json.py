@@ -79,6 +79,7 @@ def result_fields(report: Report, code: int, error: TransferError | None) -> dic
         "functions": _functions(report.functions) if report.functions else None,
         "not_copied": report.not_copied,
         "notes": report.notes,
+        "damage": report.damage,
     }
     if report.data is not None:
         fields["data"] = _plain(report.data)

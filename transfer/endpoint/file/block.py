@@ -61,6 +61,7 @@ class Walk(Protocol):
         passed_over: what is neither, in words.
         checksum: right | zero (not computed) | none (the file has none).
         trailing_bytes: what stands after the end.
+        damage: what could not be used and was passed over, in words; only where that was asked for.
         form: the kind of file, in words.
         saved_ms: when it was saved, as it says; 0 if it does not.
     """
@@ -73,6 +74,7 @@ class Walk(Protocol):
     passed_over: list[str]
     checksum: str
     trailing_bytes: int
+    damage: list[str]
 
     @property
     def form(self) -> str: ...

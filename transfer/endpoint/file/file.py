@@ -38,11 +38,12 @@ class BlockPlace(msgspec.Struct, frozen=True):
 
 
 class DbCount(msgspec.Struct):
-    """Keys of one logical database, those with a deadline among them; empty ones apart."""
+    """Keys of one logical database, those with a deadline among them, `passed` when it was opened; empty ones apart."""
 
     keys: int = 0
     with_deadline: int = 0
     skipped: int = 0
+    passed: int = 0
 
 
 class DataFile:
@@ -69,6 +70,7 @@ class DataFile:
         self.on_wait: Callable[[str], None] = lambda text: None
         self.now_ms: Callable[[], int] = lambda: int(time.time() * 1000)
         self._stamp = ""
+        self._opened_ms = self.now_ms()
 
     @property
     def where(self) -> str:
@@ -90,6 +92,11 @@ class DataFile:
     @property
     def skipped(self) -> int:
         return sum(count.skipped for count in self.dbs.values())
+
+    @property
+    def passed(self) -> int:
+        """Keys whose deadline had passed when it was opened, by our clock."""
+        return sum(count.passed for count in self.dbs.values())
 
     @property
     def saved_ms(self) -> int:
@@ -153,7 +160,9 @@ class DataFile:
         count = self.dbs.setdefault(block.db, DbCount())
         count.skipped += block.skipped
         count.keys += len(block.keys)
-        count.with_deadline += len(block.keys) - block.deadlines.count(NO_DEADLINE)
+        if mortal := len(block.keys) - block.deadlines.count(NO_DEADLINE):
+            count.with_deadline += mortal
+            count.passed += sum(NO_DEADLINE < at <= self._opened_ms for at in block.deadlines)
         self.kinds.update(body[0] for body in block.bodies)
         self.index.add(block.db, block.keys, block.starts)
         self.blocks.append(BlockPlace(block.start, block.db))

@@ -10,6 +10,11 @@ from transfer.endpoint.rdb.walk import RdbWalk
 from transfer.model.endpoint import ARCHIVE_SCHEME
 
 
-def walk_of(path: Path) -> Walk:
-    """The way through the file at *path*, by its ending; nothing is read yet."""
-    return ArchiveWalk(path) if path.suffix.lower() == f".{ARCHIVE_SCHEME}" else RdbWalk(path)
+def walk_of(path: Path, *, deep: bool = False, salvage: bool = False) -> Walk:
+    """The way through the file at *path*, by its ending; nothing is read yet.
+
+    *deep*: hold every key against the sums of the file, where it has some; *salvage*: pass over what is damaged.
+    """
+    if path.suffix.lower() == f".{ARCHIVE_SCHEME}":
+        return ArchiveWalk(path, deep=deep, salvage=salvage)
+    return RdbWalk(path, salvage=salvage)

@@ -9,7 +9,7 @@ from random import Random
 import msgspec
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.codec.archive.making import HEAD, ID, LARGE, PIECES, columns, made, read
@@ -249,6 +249,7 @@ def test_hostile_frames_with_right_checksums_are_refused(what: str) -> None:
     assert "offset" in error.facts
 
 
+@settings(deadline=None)
 @given(kind=st.sampled_from(list(Kind)), data=st.data())
 def test_whatever_a_frame_holds_is_read_or_refused(kind: Kind, data: st.DataObject) -> None:
     """Any bytes, and real ones changed at some places, under checksums that hold: never another error."""

@@ -134,9 +134,11 @@ class ArchiveReader:
         self._check_nothing_follows()
 
     def accept(self, raw: RawFrame, item: Item) -> Item:
-        """Enter the *item* that *raw* holds in the books, and return it. Raises FormatError: it does not fit there."""
-        if self._failure is not None:
-            raise self._failure
+        """Enter the *item* that *raw* holds in the books, and return it; also after `frames` met damage behind it.
+
+        Raises:
+            FormatError: it does not fit there.
+        """
         try:
             self._enter(raw, item)
         except FormatError as error:

@@ -340,6 +340,20 @@ class Packing:
     level: Annotated[
         int | None, _flag(_CONFLICT, "--level", "N", "Of zstd, for an archive: 0 (none) to 19 (default: 3).")
     ] = None
+    encrypt_to: Annotated[
+        tuple[str, ...],
+        _flag(_CONFLICT, "--encrypt-to", "KEY", "For name.xfer.age: age1..., ssh-..., a file of such; again for more."),
+    ] = ()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Opening:
+    """What opens an encrypted archive."""
+
+    identity: Annotated[str, _flag(_CONFLICT, "--identity", "FILE", "The age or SSH key that opens name.xfer.age.")] = (
+        ""
+    )
 
 
 @Parameter(name="*")

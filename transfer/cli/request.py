@@ -12,6 +12,7 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TypeVar
 
 from transfer.cli.options import (
@@ -25,6 +26,7 @@ from transfer.cli.options import (
     GiveUp,
     Keep,
     Names,
+    Opening,
     Pace,
     Packing,
     Proof,
@@ -34,7 +36,7 @@ from transfer.cli.options import (
     Waits,
     What,
 )
-from transfer.model.endpoint import ARCHIVE_SCHEME, Address
+from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME, STDIO, Address
 from transfer.model.errors import FileMissingError, UsageError
 from transfer.model.plan import DEFAULT_LEVEL, CopyRequest
 from transfer.model.units import bytes_per_s, duration_ms, keys_per_s, share, size_bytes
@@ -99,6 +101,7 @@ def copy_request(
     names: Names,
     packing: Packing = Packing(),  # noqa: B008
     rescue: Rescue = Rescue(),  # noqa: B008
+    opening: Opening = Opening(),  # noqa: B008
 ) -> CopyRequest:
     """What `copy` and `verify` were asked for.
 
@@ -148,6 +151,8 @@ def copy_request(
         digest=proof.digest,
         level=_level(packing.level, target),
         salvage=rescue.salvage,
+        encrypt_to=_recipients(packing.encrypt_to, target),
+        identity=str(Path(opening.identity).absolute()) if opening.identity else "",
         connect_timeout_ms=connect_timeout_ms,
         timeout_ms=timeout_ms,
         give_up_after_ms=_above_zero("--give-up-after", duration_ms, give_up.give_up_after),
@@ -250,9 +255,18 @@ def _level(level: int | None, target: str) -> int:
         return DEFAULT_LEVEL
     if not 0 <= level <= _MOST_LEVEL:
         raise UsageError(f"--level: {level} is none of zstd's", hint=f"0 (none) to {_MOST_LEVEL}; 3 is the default")
-    if not target.lower().endswith(f".{ARCHIVE_SCHEME}"):
+    if not target.lower().endswith((f".{ARCHIVE_SCHEME}", AGE_ENDING, STDIO)):
         raise UsageError("--level is for archives", hint="name the file ....xfer")
     return level
+
+
+def _recipients(words: tuple[str, ...], target: str) -> tuple[str, ...]:
+    encrypted = target.lower().endswith(AGE_ENDING)
+    if words and not encrypted:
+        raise UsageError("--encrypt-to makes an encrypted archive", hint="name the file ....xfer.age")
+    if encrypted and not words:
+        raise UsageError("nobody could open this file", hint="--encrypt-to KEY says for whom it is encrypted")
+    return words
 
 
 def _keys_from(path: str) -> str:

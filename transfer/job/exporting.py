@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import cast
 
 import anyio
@@ -21,7 +20,7 @@ import structlog
 
 from transfer.codec.archive.items import AsOf
 from transfer.endpoint.file.file import DataFile
-from transfer.endpoint.file.sink import FileSink, Form
+from transfer.endpoint.file.sink import FileSink
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.functions import FunctionsRefusedError, libraries_of
@@ -30,7 +29,7 @@ from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.source import RedisSource, SourceOptions
 from transfer.job.copy import CopyRun, Planner, counted, open_one, reject_limit
 from transfer.job.engine import Engine
-from transfer.job.forms import form_of
+from transfer.job.forms import Making, making_of
 from transfer.job.importing import look_through
 from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
@@ -51,6 +50,7 @@ from transfer.pipeline.flow import Flow, ungrouped
 from transfer.pipeline.frontier import Frontier
 from transfer.verify.changes import ChangesSinceCopy
 
+_STREAMED = "the archive went to standard output and cannot be read back here: whoever imports it verifies it"
 ExportPlanner = Callable[[CopyRequest, Server], Awaitable[CopyPlan]]
 _HELD_TIMES = 3
 """A value stands in the reader's buffer, as bytes, and in the file's buffer for a moment."""
@@ -102,11 +102,11 @@ class ExportEngine(Engine):
         if not stop.is_set():
             await self._check_source()
 
-    def new_sink(self, path: Path, form: Form, names: BucketStore) -> FileSink:
+    def new_sink(self, making: Making, names: BucketStore) -> FileSink:
         return FileSink(
-            path,
+            making.opened,
             self._job,
-            form,
+            making.form,
             approach=Approach(self.mapping, self.tally),
             folding=Folding(self._owners, self.tally) if self._owners is not None else None,
             written=self.written,
@@ -181,21 +181,29 @@ class ExportRun(CopyRun):
         with ungrouped():
             async with pacing.kept(), engine.tracker.running(source):
                 file = await self._written(engine, plan, source, steering)
+                if file is None:
+                    self._report.notes.append(_STREAMED)
+                    return
                 try:
-                    if self._request.verify == "none":
-                        left = await source.asked(probe.keyspace)
-                        self._report.dbs = counted(plan, left, file.counts())
-                    else:
-                        await self._compare(engine, source, file)
+                    await self._prove_file(engine, plan, source, file)
                 finally:
-                    file.index.close()
+                    file.close()
 
-    async def _written(self, engine: ExportEngine, plan: CopyPlan, source: Server, steering: Steering) -> DataFile:
-        """The file under its name, read back to its end."""
+    async def _prove_file(self, engine: ExportEngine, plan: CopyPlan, source: Server, file: DataFile) -> None:
+        if self._request.verify == "none":
+            left = await source.asked(probe.keyspace)
+            self._report.dbs = counted(plan, left, file.counts())
+        else:
+            await self._compare(engine, source, file)
+
+    async def _written(
+        self, engine: ExportEngine, plan: CopyPlan, source: Server, steering: Steering
+    ) -> DataFile | None:
+        """The file under its name, read back to its end; None for a stream, which is gone."""
         started, request = time.monotonic(), self._request
         structlog.get_logger().info("reading", keys=plan.keys)
-        form = form_of(request, plan, source, await self._libraries(source), self._began_ms)
-        sink = engine.new_sink(Path(request.target.path), form, BucketStore(0, spill_dir=request.spill_dir))
+        making = making_of(request, plan, source, await self._libraries(source), self._began_ms)
+        sink = engine.new_sink(making, BucketStore(0, spill_dir=request.spill_dir))
         try:
             async with self._ticking(plan):
                 await engine.written_by(sink, steering.stop)
@@ -203,11 +211,13 @@ class ExportRun(CopyRun):
             steering.check()
             steering.abort_on_stop()
             walk = await sink.finish(self._as_of())
-            file = await look_through(request, walk, indexed=request.verify != "none")
+            file = await look_through(request, walk, indexed=request.verify != "none") if walk is not None else None
             sink.file.keep()
         finally:
             sink.drop()
             self._report.seconds = time.monotonic() - started
+        if file is None:
+            return None
         file.moved_to(sink.file.path)
         file.now_ms = source.now_ms
         return file

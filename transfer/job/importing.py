@@ -19,6 +19,7 @@ import anyio
 from transfer.endpoint.file.block import Walk
 from transfer.endpoint.file.file import DataFile, changed
 from transfer.endpoint.file.index import WIDTH_BYTES, NameIndex
+from transfer.endpoint.file.instream import received
 from transfer.endpoint.file.kinds import walk_of
 from transfer.endpoint.file.source import FileSource
 from transfer.endpoint.redis import probe
@@ -36,7 +37,7 @@ from transfer.job.resume import moved, recognise
 from transfer.job.sources import flowing, largest_value_bytes
 from transfer.job.store import JobStore
 from transfer.job.trail import Facts, Trail, trail_path
-from transfer.model.errors import ReplacedError, UsageError
+from transfer.model.errors import FormatError, ReplacedError, UsageError
 from transfer.model.plan import CopyPlan, CopyRequest, narrows
 from transfer.model.ports import UNTHROTTLED, Observer
 from transfer.model.report import AsOf, DbTable, Report
@@ -126,9 +127,32 @@ class ImportRun(CopyRun):
 
     async def _run(self) -> None:
         request = self._request
-        walk = walk_of(Path(request.source.path), salvage=request.salvage)
-        self._file = file = await look_through(request, walk, indexed=request.verify != "none" and not request.dry_run)
-        self._report.damage = walk.damage
+        async with self._source_file() as path:
+            walk = walk_of(path, identity=request.identity, salvage=request.salvage)
+            indexed = request.verify != "none" and not request.dry_run
+            try:
+                self._file = await look_through(request, walk, indexed=indexed)
+            except FormatError as error:
+                if request.source.is_stdio:
+                    raise self._at_stdin(error) from None
+                raise
+            self._file.named = str(request.source) if request.source.is_stdio else ""
+            self._report.damage = walk.damage
+            await self._import(self._file)
+
+    @staticmethod
+    def _at_stdin(error: FormatError) -> FormatError:
+        """*error* without the name of a file that nobody will find."""
+        error.where, error.hint = "standard input", "send it again; --salvage takes what is whole"
+        return error
+
+    def _source_file(self) -> AbstractAsyncContextManager[Path]:
+        """Where the file is, for the length of the block: what comes from standard input is kept aside that long."""
+        request = self._request
+        return received(request.spill_dir) if request.source.is_stdio else nullcontext(Path(request.source.path))
+
+    async def _import(self, file: DataFile) -> None:
+        request = self._request
         target = await open_one(request, request.target, self._report.job)
         file.now_ms = target.now_ms
         self._trail = Trail.open(trail_path(self._store.path.parent, self._report.job))
@@ -137,7 +161,7 @@ class ImportRun(CopyRun):
             await self._plan_and_move(cast(Server, file), target)
         finally:
             self._trail.close()
-            file.index.close()
+            file.close()
 
     def _new_engine(self, plan: CopyPlan, source: Server, target: Server) -> Engine:
         job = self._report.job
@@ -185,7 +209,9 @@ class ImportRun(CopyRun):
         return 0
 
     async def _date(self, source: Server) -> None:
-        self._report.as_of = AsOf("instant", self._file.saved_ms, self._file.saved_ms, 0)
+        saved_ms, told = self._file.saved_ms, self._file.walk.as_of
+        kind = told.kind if told is not None else "instant"
+        self._report.as_of = AsOf(kind, saved_ms, (told and told.to_ms) or saved_ms, 0)
 
     async def _adopt(self, error: ReplacedError, source: Server, target: Server) -> list[str]:
         self._file.check_unchanged()

@@ -33,6 +33,7 @@ class Secret:
 RDB_SCHEME, ARCHIVE_SCHEME = "rdb", "xfer"
 FILE_SCHEMES = (RDB_SCHEME, ARCHIVE_SCHEME)
 """Schemes of places that are files; also their endings."""
+AGE_ENDING, STDIO = ".age", "-"
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +59,16 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_file(self) -> bool:
         return self.scheme in FILE_SCHEMES
+
+    @property
+    def is_stdio(self) -> bool:
+        """An archive on standard input or output."""
+        return self.is_file and self.path == STDIO
+
+    @property
+    def encrypted(self) -> bool:
+        """By its name."""
+        return self.is_file and self.path.lower().endswith(AGE_ENDING)
 
     def __str__(self) -> str:
         if self.is_file:

@@ -7,17 +7,19 @@ source looked at + name of a file       -> databases, rights, room on the disk, 
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import anyio
 
 from transfer.endpoint.archive.walk import ArchiveWalk
+from transfer.endpoint.file.age import recipients_of
 from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.abilities import unlikely_key
 from transfer.endpoint.redis.server import Server
 from transfer.model.endpoint import ARCHIVE_SCHEME, Features, Identity
-from transfer.model.errors import FileMissingError, IncompatibleError, PermissionDeniedError
+from transfer.model.errors import FileMissingError, IncompatibleError, PermissionDeniedError, UsageError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, narrows
 from transfer.model.selection import Selection
 from transfer.model.units import show_bytes, show_moment, show_ms
@@ -197,6 +199,8 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
         text = lacks(here, lacking)
         raise PermissionDeniedError(text, where=source.where, commands=lacking)
     path = Path(request.target.path)
+    if request.encrypt_to:
+        recipients_of(request.encrypt_to)  # what is wrong with them is told before anything is done
     rows = [DbPlan(db, into, *here.keyspace.get(db, (0, 0)), 0) for db, into in dbs.items()]
     plan = CopyPlan(
         source=here.side,
@@ -206,7 +210,7 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
         changes_known_by="tracking" if here.side.features.tracking else "hashes",
         skew_ms=0,
         choices=_export_choices(request),
-        hazards=_overwrites(path),
+        hazards=_overwrites(path) if not request.target.is_stdio else [],
     )
     hazards, notes = touch(here)
     plan.hazards += hazards + ([here.shard.hazard("source", here.side.place)] if here.shard else []) + insecure(request)
@@ -227,7 +231,7 @@ def _export_choices(request: CopyRequest) -> dict[str, str]:
 
 def _new_file_side(request: CopyRequest, here: Look) -> Side:
     path = Path(request.target.path)
-    folder = path.parent
+    folder = path.parent if not request.target.is_stdio else Path(request.spill_dir or tempfile.gettempdir())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise FileMissingError("there is no such folder, or it cannot be written to", where=str(folder))
     if path.is_dir():
@@ -250,11 +254,16 @@ def _new_file_side(request: CopyRequest, here: Look) -> Side:
 
 
 def _new_form(request: CopyRequest, version: int) -> str:
-    packed = request.target.scheme == ARCHIVE_SCHEME
-    return f"{ArchiveWalk.form}, zstd level {request.level}" if packed else f"RDB version {version}"
+    if request.target.scheme != ARCHIVE_SCHEME:
+        return f"RDB version {version}"
+    said = f"{ArchiveWalk.form}, zstd level {request.level}"
+    return f"{said}, encrypted by age for {len(request.encrypt_to)}" if request.encrypt_to else said
 
 
 def _overwrites(path: Path) -> list[Hazard]:
+    if path.is_symlink():
+        hint = f"name the file itself: {os.path.realpath(path)}"
+        raise UsageError("this is a link, and nothing is written through links", where=str(path), hint=hint)
     if not path.exists():
         return []
     size = show_bytes(path.stat().st_size)

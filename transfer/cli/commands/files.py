@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from transfer.cli.commands.moving import move
-from transfer.cli.options import PLACE, Moving, Packing, Rescue
+from transfer.cli.options import PLACE, Moving, Opening, Packing, Rescue
 
 
 def import_(
@@ -13,7 +13,8 @@ def import_(
     target: Annotated[str, PLACE],
     /,
     *,
-    rescue: Rescue = Rescue(),  # noqa: B008 - frozen, as is the next
+    opening: Opening = Opening(),  # noqa: B008 - frozen, as are all below
+    rescue: Rescue = Rescue(),  # noqa: B008
     moving: Moving = Moving(),  # noqa: B008
 ) -> int:
     """Bring the keys of a file to a live server, without a stop of it; then verify.
@@ -24,11 +25,11 @@ def import_(
     Parameters
     ----------
     file
-        An archive, name.xfer, or an RDB file, name.rdb, of Redis or Valkey.
+        An archive, name.xfer or name.xfer.age, `-` for one on standard input, or an RDB file, name.rdb.
     target
         Where its keys go: the URL of a server.
     """
-    return move(file, target, "import", moving, rescue=rescue)
+    return move(file, target, "import", moving, rescue=rescue, opening=opening)
 
 
 def export(
@@ -48,6 +49,7 @@ def export(
     source
         Where the keys are: the URL of a server. Nothing is written there.
     file
-        What is made: name.xfer, a compressed archive, or name.rdb, from which servers can be started.
+        What is made: name.xfer, a compressed archive, name.xfer.age, an encrypted one, `-`, an archive on standard
+        output, or name.rdb, from which servers can be started.
     """
     return move(source, file, "export", moving, packing=packing)

@@ -30,13 +30,13 @@ _AUX_SHOWN_BYTES = 64
 _PREFIXES = 10
 
 
-async def run_inspect_file(path: str, *, hash_keys: bool = False) -> Outcome:
+async def run_inspect_file(path: str, identity: str = "", *, hash_keys: bool = False) -> Outcome:
     """Lines, data and exit code.
 
     Raises:
         FormatError: the file is damaged.
     """
-    file, censuses = await take_file_census(walk_of(Path(path)))
+    file, censuses = await take_file_census(walk_of(Path(path), identity=identity))
     prefixes = _prefixes(censuses, hash_keys=hash_keys)
     biggest = sorted((big for census in censuses for big in census.big_keys(file.vendor)), reverse=True)[:10]
     lines = _head(file)
@@ -56,13 +56,13 @@ def _prefixes(censuses: list[FileCensus], *, hash_keys: bool) -> dict[str, int]:
     return {} if hash_keys else {f"{shown_name(name)}:": count for name, count in both.most_common(_PREFIXES)}
 
 
-async def run_verify_file(path: str, *, deep: bool, hash_keys: bool = False) -> Outcome:
+async def run_verify_file(path: str, identity: str = "", *, deep: bool, hash_keys: bool = False) -> Outcome:
     """Lines, data and exit code: structure and checksums; with *deep*, and in files that are no archives, every value.
 
     Raises:
         FormatError: the file is damaged, or a value in it does not hold: the first is named, with its offset.
     """
-    walk = walk_of(Path(path), deep=deep)
+    walk = walk_of(Path(path), identity=identity, deep=deep)
     values = deep or not isinstance(walk, ArchiveWalk)
     file, found = await check_values(walk) if values else (await DataFile.open(walk), Soundness())
     if found.unsound:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from transfer.cli.options import PLACE, Names, OneKey, Talk, Waits
+from transfer.cli.options import PLACE, Names, OneKey, Opening, Talk, Waits
 from transfer.cli.outcome import run_and_tell
 from transfer.cli.request import place, waits_ms
 from transfer.model.endpoint import ARCHIVE_SCHEME, Address
@@ -19,6 +19,7 @@ def inspect(
     talk: Talk = Talk(),  # noqa: B008
     names: Names = Names(),  # noqa: B008
     one: OneKey = OneKey(),  # noqa: B008
+    opening: Opening = Opening(),  # noqa: B008
 ) -> int:
     """What is there: versions, memory, keys per database, types, deadlines, big keys. Nothing is written.
 
@@ -35,7 +36,7 @@ def inspect(
     if one.key is not None or one.db is not None:
         return _one_key(address, one, talk)
     if address.is_file:
-        return run_and_tell("inspect", talk, lambda: run_inspect_file(address.path, hash_keys=hashed))
+        return run_and_tell("inspect", talk, lambda: run_inspect_file(address.path, opening.identity, hash_keys=hashed))
     return run_and_tell(
         "inspect",
         talk,
@@ -48,7 +49,7 @@ def inspect(
 def _one_key(address: Address, one: OneKey, talk: Talk) -> int:
     from transfer.cli.commands.inspect_key import run_inspect_key
 
-    if address.scheme != ARCHIVE_SCHEME or one.key is None:
+    if address.scheme != ARCHIVE_SCHEME or address.encrypted or one.key is None:
         raise UsageError("--key and --db are for one key of an archive", hint="transfer inspect name.xfer --key NAME")
     key, db = one.key, one.db or 0
     return run_and_tell("inspect", talk, lambda: run_inspect_key(address.path, key, db))

@@ -12,6 +12,7 @@ from transfer.cli.options import (
     GiveUp,
     Keep,
     Names,
+    Opening,
     Proof,
     Rename,
     Store,
@@ -36,6 +37,7 @@ def verify(
     extent: Extent = Extent(),  # noqa: B008
     proof: Proof = Proof(),  # noqa: B008
     deep: Deep = Deep(),  # noqa: B008
+    opening: Opening = Opening(),  # noqa: B008
     keep: Keep = Keep(),  # noqa: B008
     store: Store = Store(),  # noqa: B008
     waits: Waits = Waits(),  # noqa: B008
@@ -61,7 +63,7 @@ def verify(
     from transfer.cli.conduct import conduct
 
     if b is None:
-        return _alone(a, talk, names, deep=deep.deep)
+        return _alone(a, talk, names, opening, deep=deep.deep)
 
     if deep.deep:
         raise UsageError(
@@ -80,11 +82,12 @@ def verify(
         give_up=give_up,
         consent=consent,
         names=names,
+        opening=opening,
     )
     return conduct(_verify, request, talk, no_input=True)
 
 
-def _alone(a: str, talk: Talk, names: Names, *, deep: bool) -> int:
+def _alone(a: str, talk: Talk, names: Names, opening: Opening, *, deep: bool) -> int:
     from transfer.cli.commands.inspect_file import run_verify_file
     from transfer.cli.outcome import run_and_tell
 
@@ -93,7 +96,9 @@ def _alone(a: str, talk: Talk, names: Names, *, deep: bool) -> int:
         raise PlaceError(
             "verify takes two places, or one file", hint="transfer verify dump.rdb, or transfer verify A B"
         )
-    return run_and_tell("verify", talk, lambda: run_verify_file(address.path, deep=deep, hash_keys=hashed))
+    return run_and_tell(
+        "verify", talk, lambda: run_verify_file(address.path, opening.identity, deep=deep, hash_keys=hashed)
+    )
 
 
 async def _verify(request: CopyRequest, observer: Observer) -> Report:

@@ -102,7 +102,7 @@ class JsonObserver:
     ) -> None:
         self.request = request
         self._no_input = no_input
-        self._out = out or Out(sys.stdout)
+        self._out = out or Out(sys.stderr if request.target.is_stdio else sys.stdout)
         self._err = err or Out(sys.stderr)
         self._show: ProgressShow = NoProgress() if quiet else PlainLines(self._progress, every_s=PROGRESS_EVERY_S)
         self._job = ""

@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from transfer.codec.archive.frames import HEADER_BYTES, VERSION, read_header
-from transfer.codec.archive.items import Facts, Head, Keys, LargeEnd, LargeKey, Manifest, Piece, Tombstones, Unknown
+from transfer.codec.archive.items import (
+    AsOf,
+    Facts,
+    Head,
+    Keys,
+    LargeEnd,
+    LargeKey,
+    Manifest,
+    Piece,
+    Tombstones,
+    Unknown,
+)
 from transfer.codec.archive.payloads import Item
 from transfer.codec.archive.reader import ArchiveReader
 from transfer.codec.archive.salvage import Damage, SalvageReader
@@ -22,8 +33,18 @@ from transfer.endpoint.file.block import Block
 from transfer.model.errors import ChecksumError, FormatError
 
 _READ_BYTES = 1 << 20
+_RECENT, _RECENT_BYTES = 6, 16 << 20
+"""Blocks that are kept unpacked, and how much they may take in the file: neighbours are asked for next."""
 _ELSEWHERE = {b"REDIS": "an RDB file", b"VALKE": "an RDB file", b"age-e": "an encrypted file"}
 _ENDINGS = {"an RDB file": ".rdb", "an encrypted file": ".xfer.age"}
+
+
+Opener = Callable[[Path], BinaryIO]
+
+
+def plainly(path: Path) -> BinaryIO:
+    """An archive that is not encrypted."""
+    return path.open("rb")
 
 
 class ArchiveWalk:
@@ -45,13 +66,15 @@ class ArchiveWalk:
     def __init__(
         self,
         path: Path,
-        opened: Callable[[Path], BinaryIO] = lambda path: path.open("rb"),
+        opened: Opener = plainly,
         *,
         deep: bool = False,
         salvage: bool = False,
     ) -> None:
         self.path = path
         self._opened, self._deep, self._salvage = opened, deep, salvage
+        self._kept: BinaryIO | None = None
+        self._recent: dict[int, Block] = {}
         self.damage: list[str] = []
         self.family, self.version = "", 0
         self.aux: dict[bytes, bytes] = {}
@@ -61,8 +84,19 @@ class ArchiveWalk:
         self.manifest: Manifest | None = None
 
     @property
+    def as_of(self) -> AsOf | None:
+        """Of what time its keys are, as far as it was read."""
+        if self.manifest is not None:
+            return self.manifest.as_of
+        return self.head.as_of if self.head is not None else None
+
+    @property
     def saved_ms(self) -> int:
         return self.head.as_of.from_ms if self.head is not None else 0
+
+    @property
+    def repeats(self) -> bool:
+        return self.manifest is None or self.manifest.repeated_keys != 0
 
     def blocks(self, start: int = 0, db: int = 0, *, starts: bool = False) -> Iterator[Block]:
         """As `Walk.blocks`; *db* is in the block itself."""
@@ -75,9 +109,25 @@ class ArchiveWalk:
 
     def block(self, start: int, db: int) -> Block:
         """The block that begins at *start*."""
-        with self._opened(self.path) as file:
-            file.seek(start)
-            return next(self._blocks(self._read(file, start), noting=False))
+        block = self._recent.pop(start, None) or self._block_at(start)
+        self._recent[start] = block
+        while len(self._recent) > _RECENT or sum(it.end - it.start for it in self._recent.values()) > _RECENT_BYTES:
+            if self._recent.pop(next(iter(self._recent))) is block:
+                break
+        return block
+
+    def _block_at(self, start: int) -> Block:
+        if self._kept is None:
+            self._kept = self._opened(self.path)  # opening an encrypted file anew means reading it from its start
+        self._kept.seek(start)
+        return next(self._blocks(self._read(self._kept, start), noting=False))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._recent.clear()
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def near(self, places: list[int], db: int) -> Iterator[Block]:
         """As `Walk.near`: whole blocks, each once."""

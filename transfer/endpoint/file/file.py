@@ -54,6 +54,7 @@ class DataFile:
         dbs: database -> its counts.
         kinds: type byte -> keys.
         now_ms: the clock its deadlines are judged by, ours unless another is set.
+        named: what it is called for people, where that is not its path.
     """
 
     def __init__(self, path: Path, walk: Walk) -> None:
@@ -69,12 +70,13 @@ class DataFile:
         self.features: Features
         self.on_wait: Callable[[str], None] = lambda text: None
         self.now_ms: Callable[[], int] = lambda: int(time.time() * 1000)
+        self.named = ""
         self._stamp = ""
         self._opened_ms = self.now_ms()
 
     @property
     def where(self) -> str:
-        return str(self.path)
+        return self.named or str(self.path)
 
     @property
     def vendor(self) -> str:
@@ -185,6 +187,11 @@ class DataFile:
     def moved_to(self, path: Path) -> None:
         """The same file has another name now."""
         self.path = self.walk.path = path
+
+    def close(self) -> None:
+        """Let go of the file and of what is known of it."""
+        self.index.close()
+        self.walk.close()
 
     def check_unchanged(self) -> None:
         """Raise ReplacedError if the file is not the one that was looked through."""

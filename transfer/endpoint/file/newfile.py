@@ -12,36 +12,54 @@ import errno
 import fcntl
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
-from transfer.model.errors import FileMissingError, LimitError
+from transfer.model.errors import AGAIN, FileMissingError, LimitError
+
+Seal = Callable[[BinaryIO], "Sealed"]
+"""Makes of a file one that encrypts what is written; closing it writes its end and leaves the file open."""
+
+
+class Sealed(Protocol):
+    """What a Seal makes."""
+
+    def write(self, data: bytes, /) -> int: ...
+    def close(self) -> None: ...
 
 
 class NewFile:
-    """Bytes on their way to *path*. Raises, everywhere: LimitError: the disk is full; FileMissingError: other failures.
+    """Bytes on their way to *path*, through *seal* if there is one.
+
+    Raises, everywhere: LimitError: the disk is full; FileMissingError: other failures.
 
     Attributes:
         part: where they are until `keep`.
     """
 
-    def __init__(self, path: Path, job: str) -> None:
-        self.path = Path(os.path.realpath(path))
+    waits = False
+
+    def __init__(self, path: Path, job: str, seal: Seal | None = None) -> None:
+        self.path = Path(os.path.realpath(path.parent)) / path.name
         self.part = self.path.with_name(f".{self.path.name}.{job}.part")
         with file_failures(self.path):
             self._remove_left_behind()
             self._file = os.fdopen(os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", 1 << 20)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._sealed = seal(self._file) if seal is not None else None
         self.size_bytes = 0
 
     def write(self, data: bytes) -> None:
         with file_failures(self.path):
-            self._file.write(data)
+            (self._sealed or self._file).write(data)
         self.size_bytes += len(data)
 
     def sync(self) -> None:
-        """Bring everything to the disk."""
+        """Bring everything to the disk; nothing is written after it."""
         with file_failures(self.path):
+            if self._sealed is not None:
+                self._sealed.close()
             self._file.flush()
             os.fsync(self._file.fileno())
 
@@ -58,6 +76,9 @@ class NewFile:
 
     def drop(self) -> None:
         """Leave nothing of it; harmless after `keep`."""
+        with contextlib.suppress(OSError):
+            if self._sealed is not None:
+                self._sealed.close()
         with contextlib.suppress(OSError):
             self._file.close()
         self.part.unlink(missing_ok=True)
@@ -79,4 +100,6 @@ def file_failures(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             hint = "make room there and run the same command again"
             raise LimitError(f"the file cannot grow: {said}", where=str(path), hint=hint) from None
+        if error.errno == errno.EPIPE:
+            raise FileMissingError("who read the archive has gone away", where=str(path), hint=AGAIN) from None
         raise FileMissingError(f"the file cannot be written: {said}", where=str(path)) from None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import compress
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +24,6 @@ from transfer.codec.dump import FOOTER_BYTES, is_whole, version_of
 from transfer.codec.rdb.items import Use
 from transfer.endpoint.file.block import Block, Walk
 from transfer.endpoint.file.checking import DAMAGED_CODE
-from transfer.endpoint.file.newfile import NewFile
 from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.landing import Approach
 from transfer.model.ports import HashLedger, Origin
@@ -41,8 +40,11 @@ class Form(Protocol):
     async def keys(self, columns: Columns) -> bytes:
         """The next keys; bytes of these and earlier ones."""
 
-    def end(self, as_of: AsOf | None) -> AsyncIterator[bytes]:
-        """All that is left, and what stands behind the keys. *as_of*: of what time they turned out to be."""
+    def end(self, as_of: AsOf | None, repeated: int) -> AsyncIterator[bytes]:
+        """All that is left, and what stands behind the keys.
+
+        *as_of*: of what time they turned out to be; *repeated*: how many names came again.
+        """
 
     def anew(self) -> Form:
         """The same form, nothing written yet."""
@@ -52,6 +54,20 @@ class Form(Protocol):
 
     def close(self) -> None:
         """Let go of threads."""
+
+
+class OutFile(Protocol):
+    """Where the bytes go: newfile.NewFile, or outstream.OutStream, which `waits` for who reads."""
+
+    path: Path
+    part: Path
+
+    @property
+    def waits(self) -> bool: ...
+    def write(self, data: bytes) -> None: ...
+    def sync(self) -> None: ...
+    def keep(self) -> None: ...
+    def drop(self) -> None: ...
 
 
 class Names(Protocol):
@@ -64,11 +80,16 @@ class Names(Protocol):
 
 
 class FileSink:
-    """Writes one file; `finish` it or `drop` it. *use*: what `Batch.uses` counts."""
+    """Writes one file; `finish` it or `drop` it.
+
+    Args:
+        opened: opens a file to be, by a word that no other one of the same name has.
+        use: what `Batch.uses` counts.
+    """
 
     def __init__(
         self,
-        path: Path,
+        opened: Callable[[str], OutFile],
         job: str,
         form: Form,
         *,
@@ -84,8 +105,9 @@ class FileSink:
         self._approach, self._folding, self._written, self._tally = approach, folding, written, tally
         self._names, self._clock = names, clock
         self._count = 0
-        self.file = NewFile(path, job)
-        self.file.write(form.begin())
+        self._opened = opened
+        self.file = opened(job)
+        self._begun = form.begin()
 
     async def write(self, batch: Batch) -> None:
         """As `Sink.write`, but durable only once `finish` was called."""
@@ -97,12 +119,21 @@ class FileSink:
             return
         bodies = [dump[:-FOOTER_BYTES] for dump in dumps]
         use = self._use if uses else ""
-        self.file.write(await self._form.keys(Columns(db, version_of(dumps[0]), names, bodies, deadlines, uses, use)))
+        data = await self._form.keys(Columns(db, version_of(dumps[0]), names, bodies, deadlines, uses, use))
+        await self._put(self.file, data)
         self._written.note(db, names, dumps, deadlines)
         self._names.add_joined(b"".join(hashes_of_names(db, names)), b"")
         self._count += len(names)
         self._tally.settle("written", len(names))
         self._tally.bytes_written += sum(map(len, dumps))
+
+    async def _put(self, file: OutFile, data: bytes) -> None:
+        begun, self._begun = self._begun, b""
+        if begun or data:
+            if file.waits:
+                await anyio.to_thread.run_sync(file.write, begun + data)
+            else:
+                file.write(begun + data)
 
     def _landed(self, db: int, batch: Batch) -> tuple[list[bytes], list[bytes], list[int], list[int]]:
         """Names, payloads, deadlines and uses as they are to stand in the file."""
@@ -133,16 +164,22 @@ class FileSink:
         kept = [list(compress(column, whole)) for column in (names, dumps, deadlines, uses)]
         return kept[0], kept[1], kept[2], kept[3]  # type: ignore[return-value]  # as they came
 
-    async def finish(self, as_of: AsOf | None = None) -> Walk:
-        """End the file, and bring it to the disk under its temporary name, each key in it once; the way through it."""
-        await self._end(self.file, self._form, as_of)
-        if self._names.distinct() < self._count:
+    async def finish(self, as_of: AsOf | None = None) -> Walk | None:
+        """End the file, and bring it to the disk under its temporary name, each key in it once; the way through it.
+
+        None: it is a stream, in which a key may stand twice, and which cannot be read back.
+        """
+        repeated = self._count - self._names.distinct()
+        await self._end(self.file, self._form, as_of, repeated)
+        if self.file.waits:
+            return None
+        if repeated:
             await self._write_anew(as_of)
         return self._form.walk(self.file.part)
 
-    async def _end(self, file: NewFile, form: Form, as_of: AsOf | None) -> None:
-        async for data in form.end(as_of):
-            file.write(data)
+    async def _end(self, file: OutFile, form: Form, as_of: AsOf | None, repeated: int) -> None:
+        async for data in form.end(as_of, repeated):
+            await self._put(file, data)
         await anyio.to_thread.run_sync(file.sync)
 
     async def _write_anew(self, as_of: AsOf | None) -> None:
@@ -153,12 +190,12 @@ class FileSink:
             hashes = hashes_of_names(block.db, block.keys)
             left.update((block.db, key) for key, mark in zip(block.keys, hashes, strict=True) if mark in marks)
             await anyio.lowlevel.checkpoint()
-        form, anew = self._form.anew(), NewFile(self.file.path, f"{self._job}-{time.monotonic_ns()}")
+        form, anew = self._form.anew(), self._opened(f"{self._job}-{time.monotonic_ns()}")
         try:
             anew.write(form.begin())
             for block in walk.blocks():
                 anew.write(await form.keys(self._last_ones(block, left)))
-            await self._end(anew, form, as_of)
+            await self._end(anew, form, as_of, 0)
         except BaseException:
             anew.drop()
             raise

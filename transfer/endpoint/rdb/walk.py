@@ -44,6 +44,12 @@ class RdbWalk:
     def form(self) -> str:
         return f"RDB version {self.version}"
 
+    repeats = False
+    as_of = None
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
     @property
     def saved_ms(self) -> int:
         said = self.aux.get(b"ctime", b"")

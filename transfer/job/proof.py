@@ -25,6 +25,9 @@ from transfer.verify.march import March
 from transfer.verify.sides import Changes, MarchOptions, Promise
 
 _TICK_S = 0.2
+_HELD_SHARE, _MOST_LIMITS = 20, 3
+"""A value above this part of the memory budget is compared in pieces; one reply takes so many of these parts at most.
+Three comparers read both sides at once, and items of a value take ten times the bytes of its payload (measured)."""
 
 
 async def prove(engine: Engine, report: Report, observer: Observer) -> None:
@@ -118,9 +121,14 @@ async def _tick(meter: Meter, observer: Observer) -> None:
 async def _keyspace(
     server: Server, request: CopyRequest, observer: Observer, throttle: Throttle, keys_from: str = ""
 ) -> AsyncIterator[LiveKeyspace]:
-    limit_bytes = largest_value_bytes(request)
+    limit_bytes = min(request.max_memory_bytes // _HELD_SHARE, largest_value_bytes(request))
     keyspace = LiveKeyspace(
-        server, limit_bytes=limit_bytes, keys_from=keys_from, on_wait=observer.warning, throttle=throttle
+        server,
+        limit_bytes=limit_bytes,
+        cap_bytes=limit_bytes * _MOST_LIMITS,
+        keys_from=keys_from,
+        on_wait=observer.warning,
+        throttle=throttle,
     )
     try:
         yield keyspace

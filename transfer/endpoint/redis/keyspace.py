@@ -41,6 +41,7 @@ class LiveKeyspace:
 
     Args:
         limit_bytes: values larger than this are named, not taken.
+        cap_bytes: what is held of one reply at most; 0: 16 MiB above the limit.
         keys_from: a file of key names, given by `pages` instead of what SCAN finds.
         on_wait: told when the server keeps us waiting.
         throttle: how much may be asked for at once.
@@ -51,6 +52,7 @@ class LiveKeyspace:
         server: Server,
         *,
         limit_bytes: int = 64 << 20,
+        cap_bytes: int = 0,
         page_keys: int = _PAGE_KEYS,
         keys_from: str = "",
         on_wait: Callable[[str], None] = lambda text: None,
@@ -64,7 +66,9 @@ class LiveKeyspace:
         self._keys_from = keys_from
         self._throttle = throttle
         self._links = Links(
-            server, cap_bytes=limit_bytes + (16 << 20), prepare=lambda link: prepare(link, server.features)
+            server,
+            cap_bytes=cap_bytes or limit_bytes + (16 << 20),
+            prepare=lambda link: prepare(link, server.features),
         )
         self._patience = Patience(server.give_up_s, stop_when_full=False, where=server.where, on_warning=on_wait)
         self._sizes: defaultdict[int, PayloadSizes] = defaultdict(PayloadSizes)
@@ -99,15 +103,21 @@ class LiveKeyspace:
         found: list[list[bytes]] = []
         while keys:
             some, keys = keys[: self._throttle.most_keys], keys[self._throttle.most_keys :]
-            found += await self._cut(db, some, self._throttle.most_bytes)
+            found += await self._cut(db, some, min(self._throttle.most_bytes, self._limit_bytes))
         return found
 
     async def _cut(self, db: int, keys: list[bytes], most_bytes: int) -> list[list[bytes]]:
         return await self._patiently(db, lambda link: self._reader(link, db).portions(keys, most_bytes))
 
     async def dumps(self, db: int, keys: list[bytes]) -> Moment:
-        """Payloads and deadlines of *keys*, in order."""
-        return await self._patiently(db, lambda link: self._reader(link, db).read(keys))
+        """Payloads and deadlines of *keys*, in order; a payload above the limit that came unforeseen is let go."""
+        moment = await self._patiently(db, lambda link: self._reader(link, db).read(keys))
+        if max(moment.sizes, default=0) > self._limit_bytes:
+            for number, size in enumerate(moment.sizes):
+                if size > self._limit_bytes:
+                    moment.too_large[keys[number]] = size
+                    moment.payloads[number], moment.sizes[number] = None, 0
+        return moment
 
     async def values(self, db: int, keys: list[bytes], *, dumps: bool = False) -> list[ReadValue]:
         """Values of *keys*, in order, with their payloads if asked; what is too large says so as its `problem`."""

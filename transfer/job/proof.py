@@ -25,7 +25,7 @@ from transfer.verify.march import March
 from transfer.verify.sides import Changes, MarchOptions, Promise
 
 _TICK_S = 0.2
-_HELD_SHARE, _MOST_LIMITS = 20, 3
+_HELD_SHARE, _MOST_LIMITS, _LEAST_BYTES = 20, 3, 256 << 10
 """A value above this part of the memory budget is compared in pieces; one reply takes so many of these parts at most.
 Three comparers read both sides at once, and items of a value take ten times the bytes of its payload (measured)."""
 
@@ -121,7 +121,7 @@ async def _tick(meter: Meter, observer: Observer) -> None:
 async def _keyspace(
     server: Server, request: CopyRequest, observer: Observer, throttle: Throttle, keys_from: str = ""
 ) -> AsyncIterator[LiveKeyspace]:
-    limit_bytes = min(request.max_memory_bytes // _HELD_SHARE, largest_value_bytes(request))
+    limit_bytes = min(max(_LEAST_BYTES, request.max_memory_bytes // _HELD_SHARE), largest_value_bytes(request))
     keyspace = LiveKeyspace(
         server,
         limit_bytes=limit_bytes,

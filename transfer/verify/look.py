@@ -275,7 +275,10 @@ class Looker:
             lambda: self._right.values(right_db, [both.name for both in some]),
         )
         for both, ours, theirs in zip(some, left, right, strict=True):
-            self._weigh(both, ours, theirs, look)
+            if ours.too_large or theirs.too_large:  # its payload was small
+                await self._compare_large(left_db, right_db, both, look)
+            else:
+                self._weigh(both, ours, theirs, look)
 
     def _weigh(self, both: _Both, ours: ReadValue, theirs: ReadValue, look: Look) -> None:
         if ours.value is None or theirs.value is None:

@@ -618,9 +618,9 @@ async def test_a_value_much_larger_than_its_payload_is_compared_in_pieces() -> N
     """Payloads are compressed; what a reply cannot hold is not taken for a difference."""
     async with pair("redis-7.0", "redis-6.2") as both:
         both.sides = tuple(
-            LiveKeyspace(side, limit_bytes=1 << 20, cap_bytes=192 << 10) for side in (both.left, both.right)
+            LiveKeyspace(side, limit_bytes=8 << 20, cap_bytes=1 << 20) for side in (both.left, both.right)
         )  # type: ignore[assignment]
-        await both.both(*[("RPUSH", name, *["x" * (20 << 10)] * 20) for name in ("same", "differs")])
+        await both.both(*[("RPUSH", name, *["x" * (20 << 10)] * 200) for name in ("same", "differs")])
         await send(both.right, ("LSET", "differs", 7, "y"))
 
         result = await both.compare()

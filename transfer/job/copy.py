@@ -200,6 +200,8 @@ class CopyRun:
             bytes_written=self.tally.bytes_written,
             seconds=self._report.seconds,
             marks=[] if self._request.hash_keys else engine.landmarks.marks(),
+            held=engine.landmarks.held,
+            lasting=engine.landmarks.lasting,
         )
 
     async def _stand_by(self, source: Server) -> Server:

@@ -91,7 +91,7 @@ async def test_a_live_writer_at_the_target_refuses_the_copy(host: str, tmp_path:
 
 
 async def test_a_live_writer_is_told_before_consent_is_asked(tmp_path: Path) -> None:
-    """What it writes would be asked about as a stranger's; where nobody writes and consent is refused, nothing stays."""
+    """What it writes would be asked about as a stranger's. The look leaves nothing there, nor does a refusal."""
     async with running() as source, running() as target:
         fill(source.address, 50)
         fill(target.address, 5)

@@ -131,6 +131,7 @@ class ExportEngine(Engine):
             patience=self._patience(self.source, stop),
             stop=stop,
             throttle=self.governor,
+            pace=self.pace,
             on_read=self.tracker.clean,
             frontier=Frontier(),
         )

@@ -42,7 +42,8 @@
     ├── FormatError (E1200, exit 12)
     │   ├── CutError (E1201, exit 12)
     │   ├── ChecksumError (E1202, exit 12)
-    │   └── UnknownFormError (E1203, exit 12)
+    │   ├── UnknownFormError (E1203, exit 12)
+    │   └── WrongKeyError (E1204, exit 12)
     └── InterruptedRunError (E1300, exit 130)
         └── CancelledRunError (E1301, exit 130)
 

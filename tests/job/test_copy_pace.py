@@ -332,7 +332,7 @@ async def test_a_bandwidth_is_kept_by_small_batches(monkeypatch: pytest.MonkeyPa
             for number in range(2000):
                 pipe.set(f"k{number}", os.urandom(1000))
             pipe.execute()
-        report = await copied(source, target, tmp_path, bwlimit_bytes_per_s=1 << 20, batch=200, pace="max")
+        report = await copied(source, target, tmp_path, bwlimit_bytes_per_s=1 << 20, batch=500, pace="max")
 
     assert (report.exit, report.keys.written) == (0, 2000)
     assert max(batches[len(batches) // 2 :]) <= 2 * (1 << 20) // 10

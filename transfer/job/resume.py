@@ -110,7 +110,11 @@ async def recognise(facts: Facts, engine: Engine) -> list[str]:
         )
     if names or not facts.counts.written:
         return []
-    return ["no key is left to recognise the target by: those that were looked at have reached their deadlines"]
+    why = "those that were looked at have reached their deadlines"
+    if engine.request.hash_keys:
+        why = "names were not kept (--hash-keys)"
+        why += ", and no key that was copied and has no deadline was found at the source" * engine.source_is_live
+    return [f"no key is left to recognise the target by: {why}"]
 
 
 async def _names_found_again(engine: Engine) -> Names:

@@ -23,7 +23,7 @@ from transfer.job.claim import resume_command, stored
 from transfer.job.clocks import Clocks
 from transfer.job.engine import Engine
 from transfer.job.losses import Gone, emptied, evicted, expired, gone_at, remedy
-from transfer.job.neighbours import own_name, refuse_neighbours
+from transfer.job.neighbours import own_name, refuse_living, refuse_neighbours
 from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
 from transfer.job.proof import prove
@@ -152,8 +152,9 @@ class CopyRun:
         if self._request.dry_run:
             return
         self._check_approval(plan)
-        await self._ask_consent(plan)
         dbs = {db.target_db for db in plan.dbs}
+        await refuse_living(target, self._report.job, dbs)  # its writes would be asked about as those of a stranger
+        await self._ask_consent(plan)
         await refuse_neighbours(target, self._report.job, dbs, self._observer.warning)
         self._store.state(self._report.job, "running")
         self.tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
@@ -199,6 +200,8 @@ class CopyRun:
             bytes_written=self.tally.bytes_written,
             seconds=self._report.seconds,
             marks=[] if self._request.hash_keys else engine.landmarks.marks(),
+            held=engine.landmarks.held,
+            lasting=engine.landmarks.lasting,
         )
 
     async def _stand_by(self, source: Server) -> Server:

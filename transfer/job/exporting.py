@@ -133,6 +133,7 @@ class ExportEngine(Engine):
             patience=self._patience(self.source, stop),
             stop=stop,
             throttle=self.governor,
+            pace=self.pace,
             on_read=self.tracker.clean,
             frontier=Frontier(),
         )

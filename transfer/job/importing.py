@@ -101,6 +101,7 @@ class ImportEngine(Engine):
             checks="trust-file" not in request.allow,
             footer=self._footer(),
             most_keys=request.batch,
+            pace=self.pace,
             left=self._not_settled,
         )
         conflicts = self._new_conflicts(source.values, there)

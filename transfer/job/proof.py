@@ -31,6 +31,9 @@ from transfer.verify.sides import Changes, MarchOptions, Promise
 _TICK_S = 0.2
 _WHOLE_BYTES = 1 << 30
 """A value of a file is had whole only, so the server gives its own whole, too."""
+_HELD_SHARE, _MOST_LIMITS, _LEAST_BYTES = 20, 3, 256 << 10
+"""A value above this part of the memory budget is compared in pieces; one reply takes so many of these parts at most.
+Three comparers read both sides at once, and items of a value take ten times the bytes of its payload (measured)."""
 
 
 async def prove(engine: Engine, report: Report, observer: Observer) -> None:
@@ -68,7 +71,7 @@ async def march(
     """Compare everything selected on two places and put what came of it into *report*; *throttle* spares the left."""
     meter = Meter("verify", total_keys)
     files = isinstance(left, DataFile) or isinstance(right, DataFile)
-    limit_bytes = _WHOLE_BYTES if files else largest_value_bytes(request)
+    limit_bytes = _WHOLE_BYTES if files else _held_bytes(request)
     async with (
         _keyspace(left, limit_bytes, observer, throttle, request.keys_from) as here,
         _keyspace(right, limit_bytes, observer, UNTHROTTLED) as there,
@@ -125,6 +128,10 @@ async def _tick(meter: Meter, observer: Observer) -> None:
         observer.progress(meter.snapshot())
 
 
+def _held_bytes(request: CopyRequest) -> int:
+    return min(max(_LEAST_BYTES, request.max_memory_bytes // _HELD_SHARE), largest_value_bytes(request))
+
+
 @asynccontextmanager
 async def _keyspace(
     place: Server | DataFile, limit_bytes: int, observer: Observer, throttle: Throttle, keys_from: str = ""
@@ -133,7 +140,12 @@ async def _keyspace(
         yield FileKeyspace(place)
         return
     keyspace = LiveKeyspace(
-        place, limit_bytes=limit_bytes, keys_from=keys_from, on_wait=observer.warning, throttle=throttle
+        place,
+        limit_bytes=limit_bytes,
+        cap_bytes=limit_bytes * _MOST_LIMITS,
+        keys_from=keys_from,
+        on_wait=observer.warning,
+        throttle=throttle,
     )
     try:
         yield keyspace

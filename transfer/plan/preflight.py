@@ -54,7 +54,8 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
     refuse_roles(here, there)
     _refuse_missing(request, here, there, dbs)
     writing = _writing(request, here, there)
-    await _refuse_missing_rights(request, source, target, here, there, dbs, writing)
+    sampled = await _sampled(request, source, dbs)
+    await _refuse_missing_rights(request, source, target, here, there, sampled, writing)
     rows = _rows(here, there, dbs)
     use, notes = await kept_use(request, source, here, there, writing)
     route = await choose_route(request, source, here, writing, use)
@@ -77,7 +78,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
         plan.choices["route"] = _ROUTES[route.name]
     if use:
         plan.choices["keep-idle"] = f"{use} of each key, carried by RESTORE"
-    plan.warnings += await _large_key_warnings(request, source, target, here, there, dbs)
+    plan.warnings += await _large_key_warnings(request, source, target, here, there, sampled)
     await anyio.sleep(max(0.0, looked_at + BETWEEN_LOOKS_S - anyio.current_time()))
     async with target.link(db=0) as link:
         later = await unrest(link)
@@ -140,11 +141,10 @@ async def _refuse_missing_rights(
     target: Server,
     here: Look,
     there: Look,
-    dbs: dict[int, int],
+    sampled: dict[str, bytes],
     writing: str,
 ) -> None:
     """Raise PermissionDeniedError with every command that either user lacks."""
-    sampled = await _sampled(request, source, dbs)
     forbidden = not there.side.features.restores  # then RESTORE is what lacks, not all the commands instead of it
     logical = writing == "logical" and (request.format == "logical" or not forbidden)
     texts: list[str] = []
@@ -178,12 +178,12 @@ async def _sampled(request: CopyRequest, source: Server, dbs: dict[int, int]) ->
 
 
 async def _large_key_warnings(
-    request: CopyRequest, source: Server, target: Server, here: Look, there: Look, dbs: dict[int, int]
+    request: CopyRequest, source: Server, target: Server, here: Look, there: Look, sampled: dict[str, bytes]
 ) -> list[str]:
     """What large keys need and a user lacks: without it the copy goes, and they are rejected."""
     if request.format == "raw":
         return []
-    sampled, found = await _sampled(request, source, dbs), []
+    found = []
     for server, look in ((source, here), (target, there)):
         async with server.link(db=0) as link:
             lacking = await probe.missing_for_large(link, server.identity, look.role, sample_key=sampled[look.role])

@@ -21,7 +21,7 @@ from transfer.endpoint.file.block import Block
 from transfer.endpoint.file.checking import DAMAGED_CODE, fault
 from transfer.endpoint.file.file import DataFile, failures_of
 from transfer.model.errors import FormatError
-from transfer.model.ports import Budget, Spans
+from transfer.model.ports import UNTHROTTLED, Budget, Portion, Spans
 from transfer.model.record import DONE, Batch, Span
 from transfer.model.selection import Selection
 from transfer.model.tally import Tally
@@ -41,6 +41,7 @@ class FileSource:
         checks: whether payloads are looked into before they are given away.
         footer: RDB version that payloads are stamped with, 0 for the block's own.
         most_keys: of a batch, 0: chosen.
+        pace: how much one batch may hold.
         left: takes out names that need not be copied again.
         stop: when set, nothing further is read: what was read is still emitted.
 
@@ -60,13 +61,14 @@ class FileSource:
         checks: bool = True,
         footer: int = 0,
         most_keys: int = 0,
+        pace: Portion = UNTHROTTLED,
         left: Callable[[int, list[bytes]], list[bytes]] = lambda db, names: names,
     ) -> None:
         self._file, self._selection, self._dbs = file, selection, dbs
         self._budget, self._tally, self._frontier, self._stop = budget, tally, frontier, stop
         self._checks, self._left = checks, left
         self._footer = footer
-        self._most_keys = most_keys or _KEYS_AT_ONCE
+        self._most_keys, self._pace = most_keys or _KEYS_AT_ONCE, pace
         self._types = frozenset(selection.types)
         self._underway: list[Batch] = []
         self.at = 0
@@ -93,9 +95,13 @@ class FileSource:
         self._frontier.read(span, len(rows))
         self.at = block.end
         while rows:
-            some = rows[: _fitting(block, rows, self._most_keys)]
+            some = rows[: _fitting(block, rows, *self._most())]
             del rows[: len(some)]
             await self._send(block, some, span, emit)
+
+    def _most(self) -> tuple[int, int]:
+        """Keys and bytes of a batch."""
+        return min(self._most_keys, self._pace.most_keys), min(_BYTES_AT_ONCE, self._pace.most_bytes)
 
     def _wanted(self, block: Block) -> list[int]:
         """Places of the keys that pass by name, type and time to live."""
@@ -175,11 +181,11 @@ def read_value(dump: bytes, deadline_ms: int) -> ReadValue:
         return ReadValue(None, deadline_ms, problem=error.message, dump=dump)
 
 
-def _fitting(block: Block, rows: list[int], most_keys: int) -> int:
+def _fitting(block: Block, rows: list[int], most_keys: int, most_bytes: int) -> int:
     """How many of *rows* go into one batch."""
     held = 0
     for count, row in enumerate(rows[:most_keys]):
         held += len(block.bodies[row])
-        if held > _BYTES_AT_ONCE:
+        if held > most_bytes:
             return max(1, count)
     return min(len(rows), most_keys)

@@ -20,8 +20,9 @@ from tests.job.test_exporting import exported
 from tests.job.test_importing import ODD, fill_whole, imported
 from tests.rdbfiles import IN_2099_MS, saved
 from tests.servers import VERSIONS, ask, running
-from transfer.codec.archive.items import Keys, Manifest
+from transfer.codec.archive.items import AsOf, Columns, Head, Keys, Manifest
 from transfer.codec.archive.reader import ArchiveReader
+from transfer.codec.archive.writer import ArchiveWriter
 
 KEYS = 3000
 
@@ -252,6 +253,22 @@ async def test_one_key_is_found_without_reading_the_rest(tmp_path: Path) -> None
     assert (said.exit, found["type"], found["expire_at_ms"], found["blocks_read"]) == (0, "string", IN_2099_MS, 1), said
     assert '"value":"v"' in found["row"]
     assert (none.exit, none.result["data"]["found"]) == (6, False), none
+
+
+async def test_a_name_that_stands_twice_counts_as_its_last(tmp_path: Path) -> None:
+    """As SCAN may give it to a pipe: imported with the later value, counted once, verified."""
+    writer = ArchiveWriter()
+    parts = [writer.begin(Head("tests", 1, "redis", "7.0.15", AsOf("interval", 1)))]
+    parts += [writer.keys(Columns(0, 10, [b"k", b"x"], [b"\0\x03old", b"\0\x03own"]))]
+    parts += [writer.keys(Columns(0, 10, [b"y", b"k"], [b"\0\x03own", b"\0\x03new"]))]
+    (tmp_path / "twice.xfer").write_bytes(b"".join((*parts, *writer.end(repeated_keys=1))))
+    async with running() as target:
+        said = await imported(tmp_path / "twice.xfer", target, tmp_path)
+        counts = said.result["keys"]
+
+        assert (said.exit, said.result["verified"], said.result["verify"]["match"]) == (0, True, 3), said
+        assert (counts["read"], counts["written"], counts["repeated"]) == (4, 3, 1), counts
+        assert await ask(target, "GET", "k") == b"new"
 
 
 async def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:

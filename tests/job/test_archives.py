@@ -15,6 +15,7 @@ import pytest
 
 from tests import oracle
 from tests.cli.running import COMMAND, assert_failed, environment_for, keys_of, run
+from tests.endpoint.corpus import fill as fill_all
 from tests.job.filling import fill, size
 from tests.job.test_exporting import exported
 from tests.job.test_importing import ODD, fill_whole, imported
@@ -64,19 +65,56 @@ async def test_what_is_exported_is_imported(version: str, tmp_path: Path) -> Non
     assert (first.keys, first.dbs, first.with_deadline) == (second.keys, second.dbs, second.with_deadline)
 
 
+@pytest.mark.parametrize("ending", ["xfer", "rdb"])
 @pytest.mark.parametrize("target_version", ["redis-6.2", "redis-8.2"])
-async def test_an_archive_crosses_versions_and_families(target_version: str, tmp_path: Path) -> None:
-    """From the newest down: equal by values."""
+async def test_a_file_crosses_versions_and_families(target_version: str, ending: str, tmp_path: Path) -> None:
+    """From the newest down, by RESTORE of payloads stamped or encoded anew: equal by values."""
     async with running("valkey-9.1") as source, running(target_version) as target:
-        fill(source.address, KEYS)
-        path = tmp_path / "out.xfer"
+        link = await source.link()
+        await fill_all(link)
+        await link.close()
+        path = tmp_path / f"out.{ending}"
         await exported(source, path, tmp_path, "--verify", "none")
 
         said = await imported(path, target, tmp_path)
 
         assert (said.exit, said.result["verified"]) == (0, True), said
+        assert said.lines[0]["writing"] == "restamp"
         differences = oracle.compared(source.address, target.address)
         assert not differences, differences.told()
+
+
+async def test_a_full_sync_gives_an_archive_of_one_instant(tmp_path: Path) -> None:
+    """Of a primary with --allow fork: nothing of it is of another moment, and it says so itself."""
+    path = tmp_path / "out.xfer"
+    async with running() as source, running() as target:
+        await fill_whole(source)
+        await ask(source, "SET", "large", os.urandom(12 << 20))
+        refused = await exported(source, path, tmp_path, "--route", "psync")
+        assert_failed(refused, 2, "E104", "fork")
+
+        said = await exported(source, path, tmp_path, "--route", "psync", "--allow", "fork")
+        back = await imported(path, target, tmp_path)
+
+        assert (said.exit, said.result["route"], said.result["verified"]) == (0, "psync", True), said
+        assert said.result["as_of"]["kind"] == back.result["as_of"]["kind"] == "instant"
+        assert (back.exit, back.result["verified"]) == (0, True), back
+        differences = oracle.compared(source.address, target.address)
+        assert not differences, differences.told()
+    assert manifest_of(path).as_of.kind == "instant"
+
+
+@pytest.mark.parametrize("ending", ["xfer", "rdb"])
+async def test_a_value_that_memory_does_not_hold_is_rejected_by_name(ending: str, tmp_path: Path) -> None:
+    """By a full sync as by SCAN; the others are in the file."""
+    async with running() as source:
+        fill(source.address, 100)
+        await ask(source, "SET", "large", os.urandom(12 << 20))
+        path = tmp_path / f"out.{ending}"
+        routes = (("--route", "scan"), ("--route", "psync", "--allow", "fork,overwrite"))
+        for route in routes:
+            said = await exported(source, path, tmp_path, "--max-memory", "16MiB", *route)
+            assert (said.exit, said.result["keys"]["written"], said.result["keys"]["rejected"]) == (3, 100, 1), said
 
 
 def _flipped(data: bytes) -> bytes:

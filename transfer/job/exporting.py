@@ -22,7 +22,9 @@ from transfer.codec.archive.items import AsOf
 from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.file.sink import FileSink
 from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.big.move import TOO_LARGE_CODE
 from transfer.endpoint.redis.folding import Folding
+from transfer.endpoint.redis.fullsync.source import FullSyncSource
 from transfer.endpoint.redis.functions import FunctionsRefusedError, libraries_of
 from transfer.endpoint.redis.landing import Approach
 from transfer.endpoint.redis.server import Server
@@ -35,7 +37,7 @@ from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
 from transfer.job.proof import Promised, march
 from transfer.job.record import record_run
-from transfer.job.sources import PAGE_KEYS, links_to
+from transfer.job.sources import PAGE_KEYS, links_to, sync_options
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
 from transfer.job.trail import Trail
@@ -99,6 +101,8 @@ class ExportEngine(Engine):
         """Read everything into *sink*."""
         async with self._flow(sink, stop) as flow:
             await flow.run({})
+        if isinstance(self._source, FullSyncSource):
+            self.instant_ms = self._source.instant_ms
         if not stop.is_set():
             await self._check_source()
 
@@ -113,12 +117,25 @@ class ExportEngine(Engine):
             names=names,
             tally=self.tally,
             clock=self.source,
+            checks=self.route != "psync",
         )
 
     @asynccontextmanager
     async def _flow(self, sink: FileSink, stop: anyio.Event) -> AsyncIterator[Flow]:
-        request, budget = self.request, ByteBudget(self.request.max_memory_bytes)
-        source = self._source = RedisSource(
+        budget = ByteBudget(self.request.max_memory_bytes)
+        source = self._source = self._sync_reader(budget, stop) if self.route == "psync" else self._reader(budget, stop)
+        self.pace.stop = stop
+        try:
+            yield Flow(
+                source, sink, budget=budget, pace=self.pace, writers=1, acknowledged=source.acknowledged, stop=stop
+            )
+        finally:
+            with anyio.CancelScope(shield=True):
+                await source.close()
+
+    def _reader(self, budget: ByteBudget, stop: anyio.Event) -> RedisSource:
+        request = self.request
+        return RedisSource(
             self.source,
             self.selection,
             SourceOptions(
@@ -137,14 +154,24 @@ class ExportEngine(Engine):
             on_read=self.tracker.clean,
             frontier=Frontier(),
         )
-        self.pace.stop = stop
-        try:
-            yield Flow(
-                source, sink, budget=budget, pace=self.pace, writers=1, acknowledged=source.acknowledged, stop=stop
-            )
-        finally:
-            with anyio.CancelScope(shield=True):
-                await source.close()
+
+    def _sync_reader(self, budget: ByteBudget, stop: anyio.Event) -> FullSyncSource:
+        limit_bytes = budget.total_bytes // _HELD_TIMES
+
+        async def refuse(db: int, key: bytes) -> None:
+            cause = f"its value has more than {limit_bytes:,} bytes, which --max-memory leaves for one"
+            self.tally.reject(db, key, TOO_LARGE_CODE, cause)
+
+        return FullSyncSource(
+            self.source,
+            self.selection,
+            sync_options(self, limit_bytes, strings=False),
+            budget=budget,
+            tally=self.tally,
+            stop=stop,
+            move_large=refuse,
+            on_read=self.tracker.clean,
+        )
 
 
 class ExportRun(CopyRun):
@@ -165,6 +192,7 @@ class ExportRun(CopyRun):
         self._check_approval(plan)
         await self._ask_consent(plan)
         self._store.state(self._report.job, "running")
+        self._report.route = plan.route
         self.tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
         engine = ExportEngine(self._request, plan, source, self, self._observer, self._report.job)
         self._engine = engine

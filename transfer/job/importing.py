@@ -99,7 +99,6 @@ class ImportEngine(Engine):
             frontier=Frontier(self.trail.moved),
             stop=stop,
             checks="trust-file" not in request.allow,
-            footer=self._footer(),
             most_keys=request.batch,
             pace=self.pace,
             left=self._not_settled,
@@ -108,11 +107,6 @@ class ImportEngine(Engine):
         sink = self._new_sink(approach, conflicts, source.values, limit_bytes, stop)
         async with flowing(self, source, sink, budget, stop, there) as flow:
             yield flow
-
-    def _footer(self) -> int:
-        """What payloads are stamped with: the file's version, or where the target takes only later ones, the least."""
-        taken = self.target.features.restores
-        return min(taken) if taken and self._file.version < min(taken) else self._file.version
 
     async def _check_source(self) -> None:
         self._file.check_unchanged()

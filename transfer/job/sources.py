@@ -137,6 +137,20 @@ def scan_source(
     )
 
 
+def sync_options(copying: Copying, limit_bytes: int, *, strings: bool) -> FullSyncOptions:
+    """Of a full sync of which values above *limit_bytes* come apart."""
+    request = copying.request
+    return FullSyncOptions(
+        dbs=tuple(copying.mapping.dbs),
+        limit_bytes=limit_bytes,
+        batch_keys=request.batch or _SYNC_KEYS,
+        spill_dir=request.spill_dir,
+        window_bytes=min(_WINDOW_BYTES, request.max_memory_bytes // _LARGEST_SHARE),
+        use=copying.plan.keeps_use,
+        strings=strings,
+    )
+
+
 def sync_source(copying: Copying, budget: ByteBudget, big: BigKeys, stop: anyio.Event) -> FullSyncSource:
     """Reads everything as it was at one instant."""
     request = copying.request

@@ -19,14 +19,15 @@ from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.abilities import unlikely_key
 from transfer.endpoint.redis.server import Server
 from transfer.model.endpoint import ARCHIVE_SCHEME, Features, Identity
-from transfer.model.errors import FileMissingError, IncompatibleError, PermissionDeniedError, UsageError
+from transfer.model.errors import FileMissingError, PermissionDeniedError, UsageError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, narrows
 from transfer.model.selection import Selection
 from transfer.model.units import show_bytes, show_moment, show_ms
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.look import Look, look_at, sample_key, unrest
-from transfer.plan.preflight import BETWEEN_LOOKS_S, insecure, ranges
+from transfer.plan.preflight import BETWEEN_LOOKS_S, ROUTES, insecure, writing_of
+from transfer.plan.route import choose_route
 from transfer.plan.standing import lacks, refuse_lost, refuse_replica, refuse_sentinel, target_hazards, touch
 
 _ANY_DB = 1 << 31
@@ -48,7 +49,7 @@ async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> C
     counts = file.counts()
     dbs = map_databases(request, counts)
     refuse_missing(dbs, _ANY_DB, there.side.databases, file.where, there.side.place)
-    writing = _writing(request, file, there)
+    writing = writing_of(request, file.server, file.features, there)
     await _refuse_missing_rights(target, there, logical=writing == "logical", values=request.verify != "none")
     none = (0, 0)
     plan = CopyPlan(
@@ -136,25 +137,6 @@ def _age(file: DataFile, request: CopyRequest) -> str:
     return f"{said}: {keys} and not written (--ttl rebase gives each the time it had left then, --ttl drop no deadline)"
 
 
-def _writing(request: CopyRequest, file: DataFile, there: Look) -> str:
-    """raw | logical. Raises IncompatibleError where raw is asked for and the target does not take the payloads."""
-    taken = there.side.features.restores
-    if request.format == "logical":
-        return "logical"
-    if file.version in taken or (taken and file.version < min(taken)):
-        return "raw"
-    if request.format == "auto":
-        return "logical"
-    raise IncompatibleError(
-        f"the file holds payloads of version {file.version}, {there.side.identity.name} takes "
-        + (ranges(taken) or "none from this user"),
-        where=there.side.place,
-        hint="--format auto writes by type commands where payloads do not fit",
-        version=file.version,
-        accepted=sorted(taken),
-    )
-
-
 async def _refuse_missing_rights(target: Server, there: Look, *, logical: bool, values: bool) -> None:
     async with target.link(db=0) as link:
         lacking = await probe.missing_rights(
@@ -198,6 +180,7 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
     if lacking:
         text = lacks(here, lacking)
         raise PermissionDeniedError(text, where=source.where, commands=lacking)
+    route = await choose_route(request, source, here, "raw", "")
     path = Path(request.target.path)
     if request.encrypt_to:
         recipients_of(request.encrypt_to)  # what is wrong with them is told before anything is done
@@ -210,14 +193,20 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
         changes_known_by="tracking" if here.side.features.tracking else "hashes",
         skew_ms=0,
         choices=_export_choices(request),
-        hazards=_overwrites(path) if not request.target.is_stdio else [],
+        route=route.name,
+        hazards=route.hazards + (_overwrites(path) if not request.target.is_stdio else []),
+        warnings=route.warnings,
+        notes=route.notes,
     )
+    if route.name != "scan" or request.route != "auto":
+        plan.choices["route"] = ROUTES[route.name]
     hazards, notes = touch(here)
     plan.hazards += hazards + ([here.shard.hazard("source", here.side.place)] if here.shard else []) + insecure(request)
     plan.notes += notes
     if here.users:
         plan.warnings.append(f"{here.users} ACL user{' is' if here.users == 1 else 's are'} not in an RDB")
-    plan.notes += ["the file is of an interval, as a copy is: what is written meanwhile may be in it or not"]
+    if route.name == "scan":
+        plan.notes.append("the file is of an interval, as a copy is: what is written meanwhile may be in it or not")
     if narrows(request):
         plan.notes.append("filters apply: not all of the keys counted here are copied")
     return plan

@@ -14,6 +14,7 @@ import anyio
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.bridge import LOGICAL, RAW, RESTAMP, way_of
 from transfer.endpoint.redis.server import Server
+from transfer.model.endpoint import Features
 from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows, skew_hazard
 from transfer.model.selection import Mapping, Selection
@@ -33,7 +34,7 @@ from transfer.plan.standing import (
     whole,
 )
 
-_ROUTES = {"scan": "scan: page by page, key by key", "psync": "psync: one full sync, of one instant"}
+ROUTES = {"scan": "scan: page by page, key by key", "psync": "psync: one full sync, of one instant"}
 BETWEEN_LOOKS_S = 0.5
 """Two looks at the target this far apart tell whether somebody writes there."""
 
@@ -53,7 +54,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
     refuse_same(here, there, request, dbs)
     refuse_roles(here, there)
     _refuse_missing(request, here, there, dbs)
-    writing = _writing(request, here, there)
+    writing = writing_of(request, here.side.identity.name, here.side.features, there)
     sampled = await _sampled(request, source, dbs)
     await _refuse_missing_rights(request, source, target, here, there, sampled, writing)
     rows = _rows(here, there, dbs)
@@ -75,7 +76,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
         notes=notes + route.notes,
     )
     if route.name != "scan" or request.route != "auto":
-        plan.choices["route"] = _ROUTES[route.name]
+        plan.choices["route"] = ROUTES[route.name]
     if use:
         plan.choices["keep-idle"] = f"{use} of each key, carried by RESTORE"
     plan.warnings += await _large_key_warnings(request, source, target, here, there, sampled)
@@ -105,17 +106,17 @@ def _refuse_missing(request: CopyRequest, here: Look, there: Look, dbs: dict[int
         raise ClusterNodeError(there.shard.hazard(there.role, there.side.place).message) from None
 
 
-def _writing(request: CopyRequest, here: Look, there: Look) -> str:
-    """raw | restamp | logical.
+def writing_of(request: CopyRequest, writer: str, payloads: Features, there: Look) -> str:
+    """raw | restamp | logical, for *payloads* of a server or a file, which *writer* names.
 
     Raises:
-        IncompatibleError: raw is asked for, and the target does not take the source's payloads; or it takes none.
+        IncompatibleError: raw is asked for, and the target does not take such payloads; or it takes none.
     """
-    version, taken = here.side.features.dump_version, there.side.features.restores
+    version, taken = payloads.dump_version, there.side.features.restores
     if request.format in ("auto", LOGICAL) or version in taken or (request.format == RESTAMP and taken):
-        return way_of(here.side.features, there.side.features, request.format)
+        return way_of(payloads, there.side.features, request.format)
     raise IncompatibleError(
-        f"{here.side.identity.name} writes DUMP payloads of version {version}, {there.side.identity.name} takes "
+        f"{writer} writes DUMP payloads of version {version}, {there.side.identity.name} takes "
         + (ranges(taken) or "none from this user"),
         where=there.side.place,
         hint="--format auto stamps payloads anew, encodes them anew, or writes by type commands, as each key needs it",

@@ -39,7 +39,6 @@ class FileSource:
     Args:
         dbs: logical databases that are wanted.
         checks: whether payloads are looked into before they are given away.
-        footer: RDB version that payloads are stamped with, 0 for the block's own.
         most_keys: of a batch, 0: chosen.
         pace: how much one batch may hold.
         left: takes out names that need not be copied again.
@@ -59,7 +58,6 @@ class FileSource:
         frontier: Spans,
         stop: anyio.Event,
         checks: bool = True,
-        footer: int = 0,
         most_keys: int = 0,
         pace: Portion = UNTHROTTLED,
         left: Callable[[int, list[bytes]], list[bytes]] = lambda db, names: names,
@@ -67,7 +65,6 @@ class FileSource:
         self._file, self._selection, self._dbs = file, selection, dbs
         self._budget, self._tally, self._frontier, self._stop = budget, tally, frontier, stop
         self._checks, self._left = checks, left
-        self._footer = footer
         self._most_keys, self._pace = most_keys or _KEYS_AT_ONCE, pace
         self._types = frozenset(selection.types)
         self._underway: list[Batch] = []
@@ -140,8 +137,7 @@ class FileSource:
         return list(compress(rows, [found is None for found in faults]))
 
     def _batch(self, block: Block, rows: list[int], span: Span) -> Batch:
-        footer = self._footer or block.version
-        dumps = [stamp(block.bodies[row], footer) for row in rows]
+        dumps = [stamp(block.bodies[row], block.version) for row in rows]
         sizes = list(map(len, dumps))
         keys = [block.keys[row] for row in rows]
         held = min(sum(sizes) + sum(map(len, keys)), self._total_bytes)

@@ -15,10 +15,12 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 import anyio
+import anyio.to_thread
 import msgspec
 import structlog
 
 from transfer.codec.archive.items import AsOf
+from transfer.endpoint.file.block import Walk
 from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.file.sink import FileSink
 from transfer.endpoint.redis import probe
@@ -106,18 +108,19 @@ class ExportEngine(Engine):
         if not stop.is_set():
             await self._check_source()
 
-    def new_sink(self, making: Making, names: BucketStore) -> FileSink:
+    def new_sink(self, making: Making) -> FileSink:
+        request, synced = self.request, self.route == "psync"
         return FileSink(
             making.opened,
             self._job,
             making.form,
             approach=Approach(self.mapping, self.tally),
             folding=Folding(self._owners, self.tally) if self._owners is not None else None,
-            written=self.written,
-            names=names,
+            written=self.written if request.verify != "none" else None,
+            names=BucketStore(0, spill_dir=request.spill_dir) if not synced else None,
             tally=self.tally,
             clock=self.source,
-            checks=self.route != "psync",
+            checks=not synced,
         )
 
     @asynccontextmanager
@@ -210,29 +213,20 @@ class ExportRun(CopyRun):
         with ungrouped():
             async with pacing.kept(), engine.tracker.running(source):
                 file = await self._written(engine, plan, source, steering)
-                if file is None:
-                    self._report.notes.append(_STREAMED)
-                    return
-                try:
-                    await self._prove_file(engine, plan, source, file)
-                finally:
-                    file.close()
-
-    async def _prove_file(self, engine: ExportEngine, plan: CopyPlan, source: Server, file: DataFile) -> None:
-        if self._request.verify == "none":
-            left = await source.asked(probe.keyspace)
-            self._report.dbs = counted(plan, left, file.counts())
-        else:
-            await self._compare(engine, source, file)
+                if file is not None:
+                    try:
+                        await self._compare(engine, source, file)
+                    finally:
+                        file.close()
 
     async def _written(
         self, engine: ExportEngine, plan: CopyPlan, source: Server, steering: Steering
     ) -> DataFile | None:
-        """The file under its name, read back to its end; None for a stream, which is gone."""
+        """The file under its name, looked through; None if nothing is to be compared, or it was a stream."""
         started, request = time.monotonic(), self._request
         structlog.get_logger().info("reading", keys=plan.keys)
         making = making_of(request, plan, source, await self._libraries(source), self._began_ms)
-        sink = engine.new_sink(making, BucketStore(0, spill_dir=request.spill_dir))
+        sink = engine.new_sink(making)
         try:
             async with self._ticking(plan):
                 await engine.written_by(sink, steering.stop)
@@ -240,16 +234,27 @@ class ExportRun(CopyRun):
             steering.check()
             steering.abort_on_stop()
             walk = await sink.finish(self._as_of())
-            file = await look_through(request, walk, indexed=request.verify != "none") if walk is not None else None
+            file = await self._read_back(sink, walk)
             sink.file.keep()
         finally:
             sink.drop()
             self._report.seconds = time.monotonic() - started
         if file is None:
+            self._report.dbs = counted(plan, await source.asked(probe.keyspace), sink.counts)
             return None
         file.moved_to(sink.file.path)
         file.now_ms = source.now_ms
         return file
+
+    async def _read_back(self, sink: FileSink, walk: Walk | None) -> DataFile | None:
+        """What is on the disk is what was written; looked through where it is to be compared."""
+        if walk is None:
+            self._report.notes.append(_STREAMED)
+        elif self._request.verify == "none":
+            await anyio.to_thread.run_sync(sink.file.read_back)
+        else:
+            return await look_through(self._request, walk, indexed=True)
+        return None
 
     def _as_of(self) -> AsOf:
         told = self._report.as_of

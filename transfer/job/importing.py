@@ -69,9 +69,15 @@ async def run_import(request: CopyRequest, observer: Observer, planner: ImportPl
 
 
 async def look_through(request: CopyRequest, walk: Walk, *, indexed: bool) -> DataFile:
-    """The file of *walk*, read to its end once. Raises as `DataFile.open`."""
-    index = NameIndex(BucketStore(WIDTH_BYTES, spill_dir=request.spill_dir)) if indexed else None
-    return await DataFile.open(walk, index=index)
+    """The file of *walk*, read to its end: once, or twice where only its end tells that names may be repeated.
+
+    Raises as `DataFile.open`.
+    """
+    if not indexed:
+        file = await DataFile.open(walk)
+        if not walk.repeats or request.dry_run:
+            return file
+    return await DataFile.open(walk, index=NameIndex(BucketStore(WIDTH_BYTES, spill_dir=request.spill_dir)))
 
 
 class ImportEngine(Engine):

@@ -184,6 +184,13 @@ class DataFile:
         )
         self.features = Features(dump_version=walk.version)
 
+    def last_ones(self, db: int, names: list[bytes], start: int) -> list[bytes]:
+        """Those of *names* of the block at *start* that no later block holds again. It must have an index."""
+        if not self.walk.repeats:
+            return names
+        last = {name: place for place, name in self.index.find(db, names)}
+        return [name for name in names if last.get(name, start) == start]
+
     def moved_to(self, path: Path) -> None:
         """The same file has another name now."""
         self.path = self.walk.path = path

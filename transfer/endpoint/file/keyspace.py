@@ -75,17 +75,10 @@ class FileKeyspace:
         """Names in *db*; what *match* and *kind* would leave out is among them, too."""
         for number, place in enumerate(self.file.blocks):
             if place.db == db:
-                names = list(self._block(number))
-                if self.file.walk.repeats:
-                    names = self._last_ones(db, names, place.start)
+                names = self.file.last_ones(db, list(self._block(number)), place.start)
                 for at in range(0, len(names), _PAGE_KEYS):
                     yield names[at : at + _PAGE_KEYS]
             await anyio.lowlevel.checkpoint()
-
-    def _last_ones(self, db: int, names: list[bytes], start: int) -> list[bytes]:
-        """Those of *names* that no block after the one at *start* holds again."""
-        last = {name: place for place, name in self.file.index.find(db, names)}
-        return [name for name in names if last.get(name, start) == start]
 
     async def portions(self, db: int, keys: list[bytes]) -> list[list[bytes]]:
         """*keys* cut, in order, into lists that can be held in memory at once."""

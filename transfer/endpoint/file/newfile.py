@@ -14,10 +14,13 @@ import glob
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
-from transfer.model.errors import AGAIN, FileMissingError, LimitError
+import xxhash
 
+from transfer.model.errors import AGAIN, ChecksumError, FileMissingError, LimitError
+
+_READ_BYTES = 1 << 20
 Seal = Callable[[BinaryIO], "Sealed"]
 """Makes of a file one that encrypts what is written; closing it writes its end and leaves the file open."""
 
@@ -27,6 +30,21 @@ class Sealed(Protocol):
 
     def write(self, data: bytes, /) -> int: ...
     def close(self) -> None: ...
+
+
+class _Summed:
+    """A file that sums up what is written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sum = xxhash.xxh3_128()
+
+    def write(self, data: bytes, /) -> int:
+        self.sum.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 class NewFile:
@@ -47,12 +65,13 @@ class NewFile:
             self._remove_left_behind()
             self._file = os.fdopen(os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", 1 << 20)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._sealed = seal(self._file) if seal is not None else None
+        self._summed = _Summed(self._file)
+        self._sealed = seal(cast(BinaryIO, self._summed)) if seal is not None else None
         self.size_bytes = 0
 
     def write(self, data: bytes) -> None:
         with file_failures(self.path):
-            (self._sealed or self._file).write(data)
+            (self._sealed or self._summed).write(data)
         self.size_bytes += len(data)
 
     def sync(self) -> None:
@@ -62,6 +81,15 @@ class NewFile:
                 self._sealed.close()
             self._file.flush()
             os.fsync(self._file.fileno())
+
+    def read_back(self) -> None:
+        """Read all of it again; raise ChecksumError if the disk does not hold what was written."""
+        found = xxhash.xxh3_128()
+        with file_failures(self.path), self.part.open("rb") as file:
+            while data := file.read(_READ_BYTES):
+                found.update(data)
+        if found.digest() != self._summed.sum.digest():
+            raise ChecksumError("the disk does not give back what was written", where=str(self.path))
 
     def keep(self) -> None:
         """Give it its name, in place of what had it."""

@@ -32,6 +32,9 @@ class OutStream:
     def sync(self) -> None:
         """What was written is with the reader, or in the pipe."""
 
+    def read_back(self) -> None:
+        """It cannot be."""
+
     def keep(self) -> None:
         """It has no name."""
 

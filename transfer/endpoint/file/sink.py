@@ -27,7 +27,7 @@ from transfer.endpoint.file.checking import DAMAGED_CODE
 from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.landing import Approach
 from transfer.model.ports import HashLedger, Origin
-from transfer.model.record import Batch, hashes_of_names
+from transfer.model.record import NO_DEADLINE, Batch, hashes_of_names
 from transfer.model.tally import Tally
 
 
@@ -66,6 +66,7 @@ class OutFile(Protocol):
     def waits(self) -> bool: ...
     def write(self, data: bytes) -> None: ...
     def sync(self) -> None: ...
+    def read_back(self) -> None: ...
     def keep(self) -> None: ...
     def drop(self) -> None: ...
 
@@ -80,9 +81,11 @@ class Names(Protocol):
 
 
 class FileSink:
-    """Writes one file; `finish` it or `drop` it.
+    """Writes one file; `finish` it or `drop` it. `counts`: database -> keys, those with a deadline among them.
 
     Args:
+        written: remembers what a comparison will ask for, if there is to be one.
+        names: tells names that came twice; None where none can.
         opened: opens a file to be, by a word that no other one of the same name has.
         use: what `Batch.uses` counts.
         checks: whether checksums of payloads are looked at; not where they were made here, of a stream with its own.
@@ -96,8 +99,8 @@ class FileSink:
         *,
         approach: Approach,
         folding: Folding | None,
-        written: HashLedger,
-        names: Names,
+        written: HashLedger | None,
+        names: Names | None,
         tally: Tally,
         clock: Origin,
         use: Use = "",
@@ -107,7 +110,7 @@ class FileSink:
         self._job, self._form, self._use = job, form, use
         self._approach, self._folding, self._written, self._tally = approach, folding, written, tally
         self._names, self._clock = names, clock
-        self._count = 0
+        self.counts: dict[int, tuple[int, int]] = {}
         self._opened = opened
         self.file = opened(job)
         self._begun = form.begin()
@@ -124,9 +127,11 @@ class FileSink:
         use = self._use if uses else ""
         data = await self._form.keys(Columns(db, version_of(dumps[0]), names, bodies, deadlines, uses, use))
         await self._put(self.file, data)
-        self._written.note(db, names, dumps, deadlines)
-        self._names.add_joined(b"".join(hashes_of_names(db, names)), b"")
-        self._count += len(names)
+        if self._written is not None:
+            self._written.note(db, names, dumps, deadlines)
+        if self._names is not None:
+            self._names.add_joined(b"".join(hashes_of_names(db, names)), b"")
+        self._counted(db, deadlines, 1)
         self._tally.settle("written", len(names))
         self._tally.bytes_written += sum(map(len, dumps))
 
@@ -172,7 +177,8 @@ class FileSink:
 
         None: it is a stream, in which a key may stand twice, and which cannot be read back.
         """
-        repeated = self._count - self._names.distinct()
+        count = sum(keys for keys, _ in self.counts.values())
+        repeated = count - self._names.distinct() if self._names is not None else 0
         await self._end(self.file, self._form, as_of, repeated)
         if self.file.waits:
             return None
@@ -185,8 +191,14 @@ class FileSink:
             await self._put(file, data)
         await anyio.to_thread.run_sync(file.sync)
 
+    def _counted(self, db: int, deadlines: list[int], sign: int) -> None:
+        keys, mortal = self.counts.get(db, (0, 0))
+        size = len(deadlines)
+        self.counts[db] = (keys + sign * size, mortal + sign * (size - deadlines.count(NO_DEADLINE)))
+
     async def _write_anew(self, as_of: AsOf | None) -> None:
         """The same without repetitions: of each name the last is kept."""
+        assert self._names is not None
         marks, walk = self._names.repeated(), self._form.walk(self.file.part)
         left: Counter[tuple[int, bytes]] = Counter()
         for block in walk.blocks():
@@ -215,6 +227,7 @@ class FileSink:
         kept = [self._is_last((block.db, key), left) for key in block.keys]
         if not all(kept):
             self._tally.moved("written", "repeated", kept.count(False))
+            self._counted(block.db, [at for at, stays in zip(block.deadlines, kept, strict=True) if not stays], -1)
             for name in ("keys", "bodies", "deadlines", "uses"):
                 column = getattr(columns, name)
                 setattr(columns, name, list(compress(column, kept)) if column else column)
@@ -231,4 +244,5 @@ class FileSink:
         """Leave nothing of the file, unless it was given its name."""
         self.file.drop()
         self._form.close()
-        self._names.close()
+        if self._names is not None:
+            self._names.close()

@@ -103,7 +103,7 @@ class FileSource:
     def _wanted(self, block: Block) -> list[int]:
         """Places of the keys that pass by name, type and time to live."""
         keys, selection, file = block.keys, self._selection, self._file
-        names = self._left(block.db, selection.names(keys))
+        names = self._left(block.db, self._last_ones(block, selection.names(keys)))
         rows = list(range(len(keys)))
         if len(names) < len(keys):
             passing = set(names)
@@ -114,6 +114,12 @@ class FileSource:
             now = file.now_ms()
             rows = [row for row in rows if selection.lives_long_enough(block.deadlines[row], now)]
         return rows
+
+    def _last_ones(self, block: Block, names: list[bytes]) -> list[bytes]:
+        """Without names that come again later: two values of one key on their way at once could land in any order."""
+        last = self._file.last_ones(block.db, names, block.start)
+        self._tally.settle("repeated", len(names) - len(last))
+        return last
 
     async def _send(self, block: Block, rows: list[int], span: Span, emit: Callable[[Batch], Awaitable[None]]) -> None:
         sound = self._sound(block, rows) if self._checks else rows

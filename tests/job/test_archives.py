@@ -309,6 +309,45 @@ async def test_a_name_that_stands_twice_counts_as_its_last(tmp_path: Path) -> No
         assert await ask(target, "GET", "k") == b"new"
 
 
+@pytest.mark.parametrize("ending", ["xfer", "rdb"])
+@pytest.mark.parametrize("route", [(), ("--route", "psync", "--allow", "fork")], ids=["scan", "psync"])
+async def test_idle_times_travel_through_a_file(route: tuple[str, ...], ending: str, tmp_path: Path) -> None:
+    """Where both policies go by them; a target that goes by use counts is told why not."""
+    path = tmp_path / f"out.{ending}"
+    async with running() as source, running() as target, running() as other:
+        for server, policy in ((source, "allkeys-lru"), (target, "allkeys-lru"), (other, "allkeys-lfu")):
+            await ask(server, "CONFIG", "SET", "maxmemory-policy", policy)
+            await ask(server, "CONFIG", "SET", "maxmemory", "500mb")
+        link = await source.link()
+        await link.command("SET", "a", "v")
+        dump = await link.command("DUMP", "a")
+        await link.command("RESTORE", "old", 0, dump, "IDLETIME", 5000)
+        await link.close()
+
+        said = await exported(source, path, tmp_path, "--allow", "touch", *route, "--verify", "none")
+        consent = ("--allow", "evicting-target", "--verify", "none")
+        back = await imported(path, target, tmp_path, *consent)
+        refused = await imported(path, other, tmp_path, "--keep-idle", "on", *consent)
+
+        assert (said.exit, back.exit) == (0, 0), (said, back)
+        assert 4990 < await ask(target, "OBJECT", "IDLETIME", "old") < 5100  # type: ignore[operator]
+        assert_failed(refused, 5, "E500", "idle")
+
+
+async def test_a_list_of_names_chooses_among_the_keys_of_a_file(tmp_path: Path) -> None:
+    """Imported and compared; names that are not there are nothing."""
+    path, names = tmp_path / "out.xfer", tmp_path / "names"
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        await exported(source, path, tmp_path, "--verify", "none")
+        names.write_bytes(b"k5\nk77\nnobody\nk2999\n")
+
+        said = await imported(path, target, tmp_path, "--keys-from", str(names))
+
+        assert (said.exit, said.result["verified"], said.result["keys"]["read"]) == (0, True, 3), said
+        assert size(target.address) == 3
+
+
 async def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     """Neither what it points to nor the link is touched."""
     (tmp_path / "real.xfer").write_bytes(b"mine")

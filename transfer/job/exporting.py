@@ -20,6 +20,7 @@ import msgspec
 import structlog
 
 from transfer.codec.archive.items import AsOf
+from transfer.codec.rdb.items import Use
 from transfer.endpoint.file.block import Walk
 from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.file.sink import FileSink
@@ -120,6 +121,7 @@ class ExportEngine(Engine):
             names=BucketStore(0, spill_dir=request.spill_dir) if not synced else None,
             tally=self.tally,
             clock=self.source,
+            use=cast(Use, self.plan.keeps_use),
             checks=not synced,
         )
 
@@ -147,6 +149,7 @@ class ExportEngine(Engine):
                 page_keys=request.batch or PAGE_KEYS,
                 limit_bytes=budget.total_bytes // _HELD_TIMES,
                 keys_from=request.keys_from,
+                use=self.plan.keeps_use,
             ),
             budget=budget,
             tally=self.tally,

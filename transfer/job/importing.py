@@ -30,14 +30,14 @@ from transfer.endpoint.redis.landmarks import some_names
 from transfer.endpoint.redis.server import Server
 from transfer.job.copy import CopyRun, Planner, counted, open_one
 from transfer.job.engine import Engine, NewSource
-from transfer.job.proof import Promised, march
+from transfer.job.proof import Promised, chosen_names, march
 from transfer.job.record import record_run
 from transfer.job.replacement import Replacement
 from transfer.job.resume import moved, recognise
 from transfer.job.sources import flowing, largest_value_bytes
 from transfer.job.store import JobStore
 from transfer.job.trail import Facts, Trail, trail_path
-from transfer.model.errors import FormatError, ReplacedError, UsageError
+from transfer.model.errors import FormatError, ReplacedError
 from transfer.model.plan import CopyPlan, CopyRequest, narrows
 from transfer.model.ports import UNTHROTTLED, Observer
 from transfer.model.report import AsOf, DbTable, Report
@@ -59,8 +59,6 @@ async def run_import(request: CopyRequest, observer: Observer, planner: ImportPl
         FormatError: the file is damaged; nothing was written.
         TransferError: what stopped the run before its end.
     """
-    if request.keys_from:
-        raise UsageError("--keys-from does not go with a file", hint="--match and --exclude choose by name")
 
     async def work(store: JobStore, report: Report) -> None:
         await ImportRun(request, observer, cast(Planner, planner), store, report, resumes=bool(job)).run()
@@ -95,6 +93,7 @@ class ImportEngine(Engine):
         request, limit_bytes = self.request, largest_value_bytes(self.request)
         budget = ByteBudget(request.max_memory_bytes)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
+        chosen = await chosen_names(self._file, request.keys_from)
         approach = Approach(self.mapping, self.tally)
         source = self._reading = FileSource(
             self._file,
@@ -108,6 +107,8 @@ class ImportEngine(Engine):
             most_keys=request.batch,
             pace=self.pace,
             left=self._not_settled,
+            chosen=chosen,
+            use=self.plan.keeps_use,
         )
         conflicts = self._new_conflicts(source.values, there)
         sink = self._new_sink(approach, conflicts, source.values, limit_bytes, stop)

@@ -11,7 +11,9 @@ from contextlib import asynccontextmanager
 import anyio
 
 from transfer.codec.canonical import FORM
+from transfer.endpoint.file.chosen import ChosenNames
 from transfer.endpoint.file.file import DataFile
+from transfer.endpoint.file.index import WIDTH_BYTES
 from transfer.endpoint.file.keyspace import FileKeyspace
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.server import Server
@@ -128,6 +130,15 @@ async def _tick(meter: Meter, observer: Observer) -> None:
         observer.progress(meter.snapshot())
 
 
+async def chosen_names(file: DataFile, keys_from: str) -> ChosenNames | None:
+    """What --keys-from names, for each database of *file*; None where it was not given."""
+    if not keys_from:
+        return None
+    chosen = ChosenNames(BucketStore(WIDTH_BYTES))
+    await chosen.read(keys_from, file.counts())
+    return chosen
+
+
 def _held_bytes(request: CopyRequest) -> int:
     return min(max(_LEAST_BYTES, request.max_memory_bytes // _HELD_SHARE), largest_value_bytes(request))
 
@@ -137,7 +148,10 @@ async def _keyspace(
     place: Server | DataFile, limit_bytes: int, observer: Observer, throttle: Throttle, keys_from: str = ""
 ) -> AsyncIterator[LiveKeyspace | FileKeyspace]:
     if isinstance(place, DataFile):
-        yield FileKeyspace(place)
+        chosen = await chosen_names(place, keys_from)
+        yield FileKeyspace(place, chosen)
+        if chosen is not None:
+            chosen.close()
         return
     keyspace = LiveKeyspace(
         place,

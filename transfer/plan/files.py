@@ -25,6 +25,7 @@ from transfer.model.selection import Selection
 from transfer.model.units import show_bytes, show_moment, show_ms
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
+from transfer.plan.idle import file_use, saved_use
 from transfer.plan.look import Look, look_at, sample_key, unrest
 from transfer.plan.preflight import BETWEEN_LOOKS_S, ROUTES, insecure, writing_of
 from transfer.plan.route import choose_route
@@ -52,6 +53,7 @@ async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> C
     writing = writing_of(request, file.server, file.features, there)
     await _refuse_missing_rights(target, there, logical=writing == "logical", values=request.verify != "none")
     none = (0, 0)
+    use, notes = file_use(request, file.use, file.where, there, writing)
     plan = CopyPlan(
         source=file_side(file),
         target=there.side,
@@ -63,7 +65,8 @@ async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> C
         route="rdb",
         skew_ms=0,
         choices=choices_of(request, writing),
-        notes=_file_notes(file, request),
+        keeps_use=use,
+        notes=_file_notes(file, request) + notes,
         warnings=[text for text in (*file_warnings(file), _room(request, file, there)) if text],
     )
     for name in ("pace", "max-skew"):  # nobody else reads the file, and it has no clock
@@ -180,7 +183,8 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
     if lacking:
         text = lacks(here, lacking)
         raise PermissionDeniedError(text, where=source.where, commands=lacking)
-    route = await choose_route(request, source, here, "raw", "")
+    use = saved_use(request, here)
+    route = await choose_route(request, source, here, "raw", use)
     path = Path(request.target.path)
     if request.encrypt_to:
         recipients_of(request.encrypt_to)  # what is wrong with them is told before anything is done
@@ -193,6 +197,7 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
         changes_known_by="tracking" if here.side.features.tracking else "hashes",
         skew_ms=0,
         choices=_export_choices(request),
+        keeps_use=use,
         route=route.name,
         hazards=route.hazards + (_overwrites(path) if not request.target.is_stdio else []),
         warnings=route.warnings,

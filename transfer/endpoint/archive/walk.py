@@ -102,7 +102,7 @@ class ArchiveWalk:
         """As `Walk.blocks`; *db* is in the block itself."""
         with self._opened(self.path) as file:
             if not start:
-                self.functions, self.passed_over, self.damage, self.manifest = [], [], [], None
+                self.functions, self.passed_over, self.damage = [], [], []
             file.seek(start)
             items = self._salvaged(file, start) if self._salvage else self._read(file, start)
             yield from self._blocks(items, noting=not start)

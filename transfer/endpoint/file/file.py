@@ -20,6 +20,7 @@ import msgspec
 import xxhash
 
 from transfer.codec.dump import type_name
+from transfer.codec.rdb.items import Use
 from transfer.endpoint.file.block import Block, Walk
 from transfer.endpoint.file.index import NameIndex, NoIndex
 from transfer.model.endpoint import RDB_SCHEME, Features, Identity
@@ -54,6 +55,7 @@ class DataFile:
         dbs: database -> its counts.
         kinds: type byte -> keys.
         now_ms: the clock its deadlines are judged by, ours unless another is set.
+        use: what it tells of the use of its keys, if anything.
         named: what it is called for people, where that is not its path.
     """
 
@@ -71,6 +73,7 @@ class DataFile:
         self.on_wait: Callable[[str], None] = lambda text: None
         self.now_ms: Callable[[], int] = lambda: int(time.time() * 1000)
         self.named = ""
+        self.use: Use = ""
         self._stamp = ""
         self._opened_ms = self.now_ms()
 
@@ -166,6 +169,7 @@ class DataFile:
             count.with_deadline += mortal
             count.passed += sum(NO_DEADLINE < at <= self._opened_ms for at in block.deadlines)
         self.kinds.update(body[0] for body in block.bodies)
+        self.use = self.use or block.use
         self.index.add(block.db, block.keys, block.starts)
         self.blocks.append(BlockPlace(block.start, block.db))
 

@@ -19,6 +19,7 @@ from transfer.codec.dump import stamp
 from transfer.codec.rdb.decode import decode_payload
 from transfer.endpoint.file.block import Block
 from transfer.endpoint.file.checking import DAMAGED_CODE, fault
+from transfer.endpoint.file.chosen import ChosenNames
 from transfer.endpoint.file.file import DataFile, failures_of
 from transfer.model.errors import FormatError
 from transfer.model.ports import UNTHROTTLED, Budget, Portion, Spans
@@ -42,6 +43,8 @@ class FileSource:
         most_keys: of a batch, 0: chosen.
         pace: how much one batch may hold.
         left: takes out names that need not be copied again.
+        chosen: names that are wanted, where a list was given.
+        use: idletime | freq, if it is to be carried where the file tells it.
         stop: when set, nothing further is read: what was read is still emitted.
 
     `skipped` counts empty collections that were met among what is wanted.
@@ -61,7 +64,10 @@ class FileSource:
         most_keys: int = 0,
         pace: Portion = UNTHROTTLED,
         left: Callable[[int, list[bytes]], list[bytes]] = lambda db, names: names,
+        chosen: ChosenNames | None = None,
+        use: str = "",
     ) -> None:
+        self._chosen, self._use = chosen, use
         self._file, self._selection, self._dbs = file, selection, dbs
         self._budget, self._tally, self._frontier, self._stop = budget, tally, frontier, stop
         self._checks, self._left = checks, left
@@ -103,7 +109,7 @@ class FileSource:
     def _wanted(self, block: Block) -> list[int]:
         """Places of the keys that pass by name, type and time to live."""
         keys, selection, file = block.keys, self._selection, self._file
-        names = self._left(block.db, self._last_ones(block, selection.names(keys)))
+        names = self._left(block.db, self._last_ones(block, self._named(block.db, selection.names(keys))))
         rows = list(range(len(keys)))
         if len(names) < len(keys):
             passing = set(names)
@@ -114,6 +120,9 @@ class FileSource:
             now = file.now_ms()
             rows = [row for row in rows if selection.lives_long_enough(block.deadlines[row], now)]
         return rows
+
+    def _named(self, db: int, names: list[bytes]) -> list[bytes]:
+        return names if self._chosen is None else self._chosen.passing(db, names)
 
     def _last_ones(self, block: Block, names: list[bytes]) -> list[bytes]:
         """Without names that come again later: two values of one key on their way at once could land in any order."""
@@ -147,7 +156,9 @@ class FileSource:
         sizes = list(map(len, dumps))
         keys = [block.keys[row] for row in rows]
         held = min(sum(sizes) + sum(map(len, keys)), self._total_bytes)
-        return Batch(span, block.db, keys, dumps, sizes, [block.deadlines[row] for row in rows], held)
+        uses = [max(0, block.uses[row]) for row in rows] if self._use and block.use == self._use else []
+        deadlines = [block.deadlines[row] for row in rows]
+        return Batch(span, block.db, keys, dumps, sizes, deadlines, held, uses=uses)
 
     @property
     def _total_bytes(self) -> int:

@@ -176,13 +176,13 @@ async def _not_knowing(word: bytes, server: Address) -> AsyncIterator[tuple[Addr
         await there.aclose()
 
     async def serve(client: SocketStream) -> None:
-        async with client, await anyio.connect_tcp(server.host, server.port) as upstream:
-            async with anyio.create_task_group() as group:
-                group.start_soon(pass_on, client, upstream)
-                with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-                    async for data in upstream:
-                        await client.send(data)
-                group.cancel_scope.cancel()
+        upstream = await anyio.connect_tcp(server.host, server.port)
+        async with client, upstream, anyio.create_task_group() as group:
+            group.start_soon(pass_on, client, upstream)
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                async for data in upstream:
+                    await client.send(data)
+            group.cancel_scope.cancel()
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     port = listener.listeners[0].extra(SocketAttribute.local_port)  # noqa: S610 - not Django's
@@ -202,7 +202,10 @@ async def test_a_server_without_rdb_only_never_hears_of_us_again(disk: str) -> N
             reader = RdbReader()
             while data := await sync.receive():
                 reader.feed(data)
-            assert await ask(server, "WAIT", 1, 50) == 0
+            link = await server.link()
+            await link.command("SET", "later", "v")
+            assert await link.command("WAIT", 1, 50) == 0
+            await link.close()
             items = list(reader.take())
             await sync.close()
 

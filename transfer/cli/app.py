@@ -47,6 +47,16 @@ _EXPORT = """Write the keys of a live server into an RDB file that servers can b
 The file has a temporary name until it is whole and was read back: a run that was killed leaves none. All filters \
 apply. There is no resume: an export begins anew."""
 
+_UNDO = """Put back what a job changed at its target, where nobody changed it since.
+
+A copy or import with --on-conflict replace keeps what it writes over; so does a clear, and an undo itself. Keys that \
+others changed since stay, and are listed (exit 7). An undo that was interrupted goes on with transfer resume."""
+
+_CLEAR = """Delete the keys of a server that pass the filters; without any, all of them.
+
+They are counted first, and nothing is deleted without --allow clear, or an answer on a terminal. What they held is \
+kept: transfer undo JOB puts it back."""
+
 _VERIFY = """Do these two places hold the same data?
 
 Nothing is written on either side. Every key of A is compared with B (type, value, deadline), and every key of B is \
@@ -64,6 +74,8 @@ _COMMANDS = (
     ("import", "files:import_", _IMPORT),
     ("export", "files:export", _EXPORT),
     ("resume", "resume:resume", "Go on with an interrupted copy; default: the last one."),
+    ("undo", "undo:undo", _UNDO),
+    ("clear", "clear:clear", _CLEAR),
     ("inspect", "places:inspect", "What is there: versions, keys, types, deadlines, sizes."),
     ("doctor", "places:doctor", "Reachability and rights; with two servers, what will travel how."),
     ("jobs", "jobs:app", "Every run is kept: list them, show, pause, resume or cancel one, forget old ones."),
@@ -75,9 +87,9 @@ _COMMANDS = (
 )
 """Name, where it is, what --help says of it (told here, so that --help imports none of them)."""
 
-_NOT_YET = """sync schema run undo report clear config
---transform --delete-extra
---count-all --undo-dir --report --metrics --confirm --profile --config"""
+_NOT_YET = """sync schema run report config
+--transform
+--count-all --report --metrics --confirm --profile --config"""
 NOT_YET = frozenset(_NOT_YET.split())
 """Words of the contract that come with later releases: unknown like any other, and said to be missing."""
 

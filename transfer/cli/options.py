@@ -106,6 +106,9 @@ class Conflict:
         Literal["fail", "skip", "replace"] | None,
         _flag(_CONFLICT, "--on-conflict", "fail|skip|replace", "Where the target has another value (default: fail)."),
     ] = None
+    delete_extra: Annotated[
+        bool, _flag(_CONFLICT, "--delete-extra", "", "Delete keys of the target that the source does not have.")
+    ] = False
     route: Annotated[
         Literal["auto", "scan", "psync"],
         _flag(_CONFLICT, "--route", "auto|scan|psync", "Key by key, or one full sync (auto: from a replica)."),
@@ -221,6 +224,9 @@ class Keep:
 
     label: Annotated[str, _flag(_RUN, "--label", "TEXT", "A word for this job, shown by `jobs`.")] = ""
     spill_dir: Annotated[str, _flag(_RUN, "--spill-dir", "DIR", "Where memory spills to.")] = ""
+    undo_dir: Annotated[
+        str, _flag(_RUN, "--undo-dir", "DIR", "Where undo archives are kept (default: undo/ beside the job store).")
+    ] = ""
 
 
 @Parameter(name="*")

@@ -13,7 +13,9 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from transfer.cli.options import (
     Allow,
@@ -47,6 +49,7 @@ HAZARDS = (
     "nonempty-target",
     "replace",
     "delete-extra",
+    "clear",
     "evicting-target",
     "busy-target",
     "one-shard",
@@ -112,21 +115,19 @@ def copy_request(
     """
     ttl, ttl_amount_ms = _ttl(change.ttl)
     verify, verify_sample = _verify(check.verify)
+    if conflict.delete_extra and what.keys_from:
+        raise UsageError("--delete-extra does not go with --keys-from", hint="--match names what is to be the same")
     connect_timeout_ms, timeout_ms = waits_ms(waits)
     return CopyRequest(
         source=place(source, "source"),
         target=place(target, "target"),
-        match=tuple(map(os.fsencode, what.match)),
-        exclude=tuple(map(os.fsencode, what.exclude)),
-        types=tuple(dict.fromkeys(_type(word) for word in what.type)),
-        dbs=tuple(dict.fromkeys(map(_db, what.db))),
-        keys_from=_keys_from(what.keys_from),
-        sample=_of("--sample", share, what.sample) if what.sample else 1.0,
+        **_filters(what),
         renames=tuple(map(_rename, rename.rename)),
         ttl=ttl,
         ttl_amount_ms=ttl_amount_ms,
         min_ttl_ms=_of("--min-ttl", duration_ms, change.min_ttl) if change.min_ttl else 0,
         on_conflict=conflict.on_conflict or "",
+        delete_extra=conflict.delete_extra,
         format=conflict.format,
         keep_idle=conflict.keep_idle,
         route=conflict.route,
@@ -159,12 +160,68 @@ def copy_request(
         allow=allowed_hazards(consent.allow),
         state_dir=store.state,
         spill_dir=keep.spill_dir,
+        undo_dir=keep.undo_dir,
         hash_keys=names.hash_keys,
         label=keep.label,
         dry_run=dry_run.dry_run,
         approved_plan=_plan_hash(dry_run.approved_plan),
         fresh=dry_run.fresh,
     )
+
+
+def act_request(
+    source: Address,
+    target: Address,
+    *,
+    what: What | None = None,
+    undo_dir: str = "",
+    extent: Extent,
+    dry_run: DryRun,
+    keep: Keep,
+    store: Store,
+    waits: Waits,
+    give_up: GiveUp,
+    consent: Allow,
+    names: Names,
+) -> CopyRequest:
+    """What `undo` (of the archive *source*) and `clear` (of *what* at *target*) were asked for.
+
+    *undo_dir*: where archives are, if no flag says it. Raises as `copy_request`.
+    """
+    connect_timeout_ms, timeout_ms = waits_ms(waits)
+    request = CopyRequest(
+        source=source,
+        target=target,
+        on_conflict="" if what else "replace",
+        clears=what is not None,
+        max_memory_bytes=_memory(extent.max_memory),
+        max_duration_ms=_above_zero("--max-duration", duration_ms, extent.max_duration),
+        connect_timeout_ms=connect_timeout_ms,
+        timeout_ms=timeout_ms,
+        give_up_after_ms=_above_zero("--give-up-after", duration_ms, give_up.give_up_after),
+        allow=allowed_hazards(consent.allow),
+        state_dir=store.state,
+        spill_dir=keep.spill_dir,
+        undo_dir=keep.undo_dir or undo_dir,
+        hash_keys=names.hash_keys,
+        label=keep.label,
+        dry_run=dry_run.dry_run,
+        approved_plan=_plan_hash(dry_run.approved_plan),
+        fresh=dry_run.fresh,
+    )
+    return request if what is None else msgspec.structs.replace(request, **_filters(what))
+
+
+def _filters(what: What) -> dict[str, Any]:
+    """The fields of a request that say which keys."""
+    return {
+        "match": tuple(map(os.fsencode, what.match)),
+        "exclude": tuple(map(os.fsencode, what.exclude)),
+        "types": tuple(dict.fromkeys(_type(word) for word in what.type)),
+        "dbs": tuple(dict.fromkeys(map(_db, what.db))),
+        "keys_from": _keys_from(what.keys_from),
+        "sample": _of("--sample", share, what.sample) if what.sample else 1.0,
+    }
 
 
 def pace_changes(pace: str | None, max_source_latency: str, rate: str, bwlimit: str) -> dict[str, str | int]:

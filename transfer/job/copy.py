@@ -18,10 +18,13 @@ from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.conflicts import CONFLICT_CODE
 from transfer.endpoint.redis.functions import copy_functions
 from transfer.endpoint.redis.keyfile import readable_again
+from transfer.endpoint.redis.packing import packs_alike
 from transfer.endpoint.redis.server import Server
-from transfer.job.claim import resume_command, stored
+from transfer.job.claim import resume_command
 from transfer.job.clocks import Clocks
+from transfer.job.consent import ask_consent, check_approval
 from transfer.job.engine import Engine
+from transfer.job.extra import Extra, LiveNames, Names
 from transfer.job.losses import Gone, emptied, evicted, expired, gone_at, remedy
 from transfer.job.neighbours import own_name, refuse_living, refuse_neighbours
 from transfer.job.orders import orders_of
@@ -31,25 +34,24 @@ from transfer.job.record import record_run
 from transfer.job.replacement import Replacement, note_names
 from transfer.job.replica import Standby, find_replica, tell_standby
 from transfer.job.resume import for_planning, take_up, with_planned
+from transfer.job.sources import largest_value_bytes
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
 from transfer.job.ticker import Ticker
 from transfer.job.trail import Facts, Trail, trail_path
+from transfer.job.undo import Keeping, keeps_undo
 from transfer.model.endpoint import Address
 from transfer.model.errors import (
     AGAIN,
     RESUME,
     RESUME_HINT,
-    ClusterNodeError,
-    EvictingTargetError,
     GaveUpError,
-    GuardError,
     ReplacedError,
     StateFullError,
     TransferError,
     UsageError,
 )
-from transfer.model.plan import CopyPlan, CopyRequest, Hazard
+from transfer.model.plan import CopyPlan, CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.report import AsOf, DbTable, Reject, Report, worst
 from transfer.model.tally import Tally
@@ -101,6 +103,8 @@ class CopyRun:
         self._report.keys = self.tally.counts
         self._engine: Engine
         self._standby: Standby | None = None
+        self._keeping: Keeping | None = None
+        self._deleted = 0
         self._resumes = resumes
         self._trail: Trail
         self._began_ms = self._writes_before = 0
@@ -151,10 +155,10 @@ class CopyRun:
         self._observer.planned(plan)
         if self._request.dry_run:
             return
-        self._check_approval(plan)
+        check_approval(self._request, plan)
         dbs = {db.target_db for db in plan.dbs}
         await refuse_living(target, self._report.job, dbs)  # its writes would be asked about as those of a stranger
-        await self._ask_consent(plan)
+        await ask_consent(self._request, plan, self._observer, self._store, self._report.job)
         await refuse_neighbours(target, self._report.job, dbs, self._observer.warning)
         self._store.state(self._report.job, "running")
         self.tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
@@ -162,18 +166,37 @@ class CopyRun:
         self._trail.before, self._trail.facts = self._store.flush, self._facts
         try:
             orders = orders_of(self._store, self._report.job)
+            await self._keep_undo(source, target)
             async with Steering(self._request.max_duration_ms, orders).held() as steering:
                 if before:
                     await self._take_up(before, source, target)
                 await self._carry_out(plan, source, target, steering)
         finally:
             self._engine.close()
+            if self._keeping is not None:
+                self._keeping.close()
             with anyio.CancelScope(shield=True):
                 await target.withdraw()
 
     def _new_engine(self, plan: CopyPlan, source: Server, target: Server) -> Engine:
         job = self._report.job
         return Engine(self._request, plan, source, target, self.tally, self._observer, self._trail, job)
+
+    async def _keep_undo(self, source: Server, target: Server) -> None:
+        """Where keys are written over, what they hold is kept before."""
+        if not keeps_undo(self._request):
+            return
+        job, limit_bytes = self._report.job, largest_value_bytes(self._request)
+        exact = await self._exact(source, target)
+        self._keeping = Keeping(
+            job, self._request, target, limit_bytes=limit_bytes, exact=exact, why=self._report.command
+        )
+        if self._request.on_conflict == "replace":
+            self._engine.captured = self._keeping.writer
+
+    async def _exact(self, source: Server, target: Server) -> bool:
+        """Whether what the target gives back of a payload is that payload."""
+        return await packs_alike(source, target)
 
     async def _take_up(self, before: Facts, source: Server, target: Server) -> None:
         """Go on where the processes before this one stopped."""
@@ -215,19 +238,6 @@ class CopyRun:
         self._standby = await find_replica(source, open_server)
         self._request = msgspec.structs.replace(self._request, source=self._standby.server.address)
         return self._standby.server
-
-    def _check_approval(self, plan: CopyPlan) -> None:
-        approved, actual = self._request.approved_plan, plan.fingerprint()
-        if approved and approved != actual:
-            text = f"the plan is {actual}, not the approved {approved}"
-            raise GuardError(text, hint="transfer copy -n shows the plan")
-
-    async def _ask_consent(self, plan: CopyPlan) -> None:
-        open_hazards = [hazard for hazard in plan.hazards if hazard.name not in self._request.allow]
-        if open_hazards and not await self._observer.consent(plan, open_hazards):
-            raise refusal(open_hazards)
-        accepted = self._request.allow | {hazard.name for hazard in open_hazards}
-        self._store.save_request(self._report.job, stored(msgspec.structs.replace(self._request, allow=accepted)))
 
     async def _carry_out(self, plan: CopyPlan, source: Server, target: Server, steering: Steering) -> None:
         started = time.monotonic()
@@ -289,6 +299,9 @@ class CopyRun:
             self._settle()
             await clocks.look()
             steering.check()
+            if self._request.delete_extra:
+                await self._delete_extra(steering.stop)
+                steering.check()
             steering.abort_on_stop()
             if self._request.verify == "none":
                 self._report.dbs = await self._counted(plan, source, target)
@@ -296,6 +309,22 @@ class CopyRun:
                 await self._prove()
                 await clocks.look()
         self._tell_losses(plan, await gone_at(target))
+
+    async def _delete_extra(self, stop: anyio.Event) -> None:
+        writer = self._keeping.writer if self._keeping is not None else None
+        names = self._names()
+        extra = Extra(self._engine, writer, names, self.tally)
+        try:
+            self._tell(*await extra.delete(stop))
+        finally:
+            self._deleted += extra.deleted
+            self._report.data = {"deleted": self._deleted}
+            with anyio.CancelScope(shield=True):
+                await names.close()
+
+    def _names(self) -> Names:
+        """What the source has."""
+        return LiveNames(self._engine.source)
 
     def _watched(self, source: Server) -> AbstractAsyncContextManager[object]:
         """Hear of writes at the source for the length of the block."""
@@ -392,18 +421,6 @@ async def open_one(request: CopyRequest, address: Address, job: str) -> Server:
         give_up_s=request.give_up_after_ms / 1000,
         probes_restore=address is request.target,
     )
-
-
-def refusal(hazards: list[Hazard]) -> TransferError:
-    """The error for hazards that nobody accepted: the gravest exit code, all of them named."""
-    gravest = max(hazards, key=lambda hazard: hazard.exit_code)
-    said = "; ".join(f"{hazard.name}: {hazard.message}" for hazard in hazards)
-    names = ",".join(hazard.name for hazard in hazards)
-    kinds: dict[str, type[TransferError]] = {
-        kind.code: kind for kind in (ClusterNodeError, EvictingTargetError, GuardError)
-    }
-    kind = kinds.get(gravest.code, GuardError)
-    return kind(said, hint=f"accept with --allow {names}")
 
 
 def reject_limit(text: str, keys: int) -> int:

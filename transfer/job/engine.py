@@ -18,6 +18,7 @@ from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.big.move import BigOptions
 from transfer.endpoint.redis.big.mover import BigKeys
 from transfer.endpoint.redis.bridge import LOGICAL, RESTAMP, Bridge, bridge_between
+from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.conflicts import CONFLICT_CODE, ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import FOLD_CODE, Folding
 from transfer.endpoint.redis.fullsync.source import FullSyncSource
@@ -115,6 +116,8 @@ class Engine:
         self.route, self._synced = plan.route, False
         self.instant_ms = 0
         """What moment the copy is of, by the source's clock; 0 where it is of none."""
+        self.captured: CapturedWriter | None = None
+        """Changes keys of the target where what they held is kept before."""
         self.rerouted = False
         """Whether some keys may have come by a full sync that broke off, and again by SCAN."""
 
@@ -273,6 +276,7 @@ class Engine:
             on_read=self.tracker.clean,
             announce=self.trail.temporary,
             bridge=self._bridge(),
+            captured=self.captured,
         )
 
     def _new_conflicts(self, values: ValuesOf, there: LiveKeyspace) -> Conflicts:
@@ -306,6 +310,7 @@ class Engine:
             landmarks=self.landmarks,
             commands=self.request.format != RESTAMP,
             on_loss=self._lost if LOSSY in self.request.allow else None,
+            captured=self.captured,
         )
         return RedisSink(
             self.source,
@@ -324,6 +329,7 @@ class Engine:
             landmarks=self.landmarks,
             cap_bytes=limit_bytes + (16 << 20),
             use=self.plan.keeps_use,
+            captured=self.captured,
         )
 
     def _writing(self) -> str:

@@ -32,6 +32,7 @@ from transfer.endpoint.redis.functions import FunctionsRefusedError, libraries_o
 from transfer.endpoint.redis.landing import Approach
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.source import RedisSource, SourceOptions
+from transfer.job.consent import ask_consent, check_approval
 from transfer.job.copy import CopyRun, Planner, counted, open_one, reject_limit
 from transfer.job.engine import Engine
 from transfer.job.forms import Making, making_of
@@ -195,8 +196,8 @@ class ExportRun(CopyRun):
         self._observer.planned(plan)
         if self._request.dry_run:
             return
-        self._check_approval(plan)
-        await self._ask_consent(plan)
+        check_approval(self._request, plan)
+        await ask_consent(self._request, plan, self._observer, self._store, self._report.job)
         self._store.state(self._report.job, "running")
         self._report.route = plan.route
         self.tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)

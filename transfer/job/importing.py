@@ -30,6 +30,7 @@ from transfer.endpoint.redis.landmarks import some_names
 from transfer.endpoint.redis.server import Server
 from transfer.job.copy import CopyRun, Planner, counted, open_one
 from transfer.job.engine import Engine, NewSource
+from transfer.job.extra import FileNames, Names
 from transfer.job.proof import Promised, chosen_names, march
 from transfer.job.record import record_run
 from transfer.job.replacement import Replacement
@@ -131,7 +132,7 @@ class ImportRun(CopyRun):
         request = self._request
         async with self._source_file() as path:
             walk = walk_of(path, identity=request.identity, salvage=request.salvage)
-            indexed = request.verify != "none" and not request.dry_run
+            indexed = (request.verify != "none" or request.delete_extra) and not request.dry_run
             try:
                 self._file = await look_through(request, walk, indexed=indexed)
             except FormatError as error:
@@ -169,6 +170,12 @@ class ImportRun(CopyRun):
         job = self._report.job
         shared = self.tally, self._observer, self._trail, job
         return ImportEngine(self._file, self._request, plan, source, target, *shared)
+
+    async def _exact(self, source: Server, target: Server) -> bool:
+        return False
+
+    def _names(self) -> Names:
+        return FileNames(self._file)
 
     async def _take_up(self, before: Facts, source: Server, target: Server) -> None:
         if before.source.run_id != self._file.identity.run_id:

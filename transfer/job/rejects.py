@@ -47,6 +47,7 @@ def of_names(request: CopyRequest, names: dict[int, list[bytes]], path: str) -> 
         rate_keys_per_s=0,
         max_duration_ms=0,
         keys_from=path,
+        delete_extra=False,
         route="scan",
         dbs=tuple(pair for pair in request.dbs if pair[0] is None or pair[0] in names),
         approved_plan="",

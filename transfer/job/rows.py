@@ -26,7 +26,7 @@ class StoredError(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
-HOLDING = ("copy", "import")
+HOLDING = ("copy", "import", "undo", "clear")
 """Commands whose jobs hold their pair of places until they are through, and can be resumed."""
 
 

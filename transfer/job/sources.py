@@ -12,6 +12,7 @@ from typing import Protocol
 import anyio
 
 from transfer.endpoint.redis.big.mover import BigKeys
+from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.fullsync.source import FullSyncOptions, FullSyncSource
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.server import Server
@@ -53,6 +54,7 @@ class Copying(Protocol):
     tracker: WriteTracker
     governor: Governor
     pace: Pace
+    captured: CapturedWriter | None
     trail: Trail
 
 
@@ -97,8 +99,8 @@ def links_to(server: Server) -> int:
 
 
 def _as_strings(copying: Copying) -> bool:
-    """Whether strings may travel as themselves."""
-    return copying.request.format == "auto" and copying.target.features.takes_strings
+    """Whether strings may travel as themselves; not where payloads are compared with what was written over."""
+    return copying.captured is None and copying.request.format == "auto" and copying.target.features.takes_strings
 
 
 def scan_source(

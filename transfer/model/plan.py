@@ -9,6 +9,9 @@ import msgspec
 from transfer.model.endpoint import Address, Features, Identity
 from transfer.model.units import show_ms
 
+NO_UNDO, CHANGED_SINCE, CLEAR = "no-undo", "changed-since", "clear"
+"""Hazards: keys are changed without their pre-images being kept; an undo writes over what others wrote since; keys are
+deleted because `clear` was said."""
 BIG_KEY_BYTES = 16 << 20
 """--big-key where it is not given: DUMP of a set of this size takes 80 ms of the source's thread (measured)."""
 
@@ -69,6 +72,9 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     allow: frozenset[str] = frozenset()
     state_dir: str = ""
     spill_dir: str = ""
+    undo_dir: str = ""
+    delete_extra: bool = False
+    clears: bool = False
     hash_keys: bool = False
     label: str = ""
     dry_run: bool = False
@@ -123,7 +129,8 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     `writing` is raw (RESTORE), restamp (RESTORE of payloads stamped or encoded anew) or logical (type commands);
     `changes_known_by` says how a difference is
     told from a change at the source: tracking | hashes. `keeps_use`: idletime | freq, carried with each key, or "".
-    `route`: scan | psync | rdb. `functions`: names of the libraries that travel ahead of the keys.
+    `act`: copy | undo | clear. `route`: scan | psync | rdb.
+    `functions`: names of the libraries that travel ahead of the keys.
     """
 
     source: Side
@@ -132,6 +139,7 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     writing: str
     changes_known_by: str
     skew_ms: int
+    act: str = "copy"
     keeps_use: str = ""
     route: str = "scan"
     functions: list[str] = msgspec.field(default_factory=list)

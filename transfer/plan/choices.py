@@ -24,7 +24,9 @@ def choices_of(request: CopyRequest, writing: str) -> dict[str, str]:
     said["max-skew"] = exact_ms(request.max_skew_ms)
     said["max-rejects"] = request.max_rejects
     said["on-full"] = request.on_full or "wait"
-    said |= {name: text for name, text in _filters(request).items() if text}
+    if request.delete_extra:
+        said["extra"] = "keys of the target that the source does not have are deleted"
+    said |= {name: text for name, text in filters_of(request).items() if text}
     said |= {name: text for name, text in _pace(request).items() if text}
     return said
 
@@ -47,7 +49,8 @@ def _ttl(request: CopyRequest) -> str:
     return f"{request.ttl} {exact_ms(request.ttl_amount_ms)}" if request.ttl in ("cap", "add") else request.ttl
 
 
-def _filters(request: CopyRequest) -> dict[str, str]:
+def filters_of(request: CopyRequest) -> dict[str, str]:
+    """What the filters say, "" where they say nothing."""
     return {
         "match": ", ".join(map(shown_name, request.match)),
         "exclude": ", ".join(map(shown_name, request.exclude)),

@@ -18,6 +18,7 @@ from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.abilities import unlikely_key
 from transfer.endpoint.redis.server import Server
+from transfer.job.undo import add_room, changes_keys
 from transfer.model.endpoint import ARCHIVE_SCHEME, Features, Identity
 from transfer.model.errors import FileMissingError, PermissionDeniedError, UsageError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, narrows
@@ -29,7 +30,15 @@ from transfer.plan.idle import file_use, saved_use
 from transfer.plan.look import Look, look_at, sample_key, unrest
 from transfer.plan.preflight import BETWEEN_LOOKS_S, ROUTES, insecure, writing_of
 from transfer.plan.route import choose_route
-from transfer.plan.standing import lacks, refuse_lost, refuse_replica, refuse_sentinel, target_hazards, touch
+from transfer.plan.standing import (
+    changed_bytes,
+    lacks,
+    refuse_lost,
+    refuse_replica,
+    refuse_sentinel,
+    target_hazards,
+    touch,
+)
 
 _ANY_DB = 1 << 31
 """A file holds as many databases as it likes."""
@@ -76,6 +85,8 @@ async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> C
         later = await unrest(link)
     plan.hazards += [there.shard.hazard("target", there.side.place)] if there.shard else []
     plan.hazards += target_hazards(there, later, plan.dbs, request) + insecure(request)
+    if changes_keys(request):
+        add_room(plan, request, changed_bytes(there, plan.dbs))
     return plan
 
 

@@ -14,6 +14,7 @@ import anyio
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.bridge import LOGICAL, RAW, RESTAMP, way_of
 from transfer.endpoint.redis.server import Server
+from transfer.job.undo import add_room, changes_keys
 from transfer.model.endpoint import Features
 from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows, skew_hazard
@@ -24,6 +25,7 @@ from transfer.plan.idle import kept_use
 from transfer.plan.look import Look, look_at, sample_key, unrest
 from transfer.plan.route import choose_route
 from transfer.plan.standing import (
+    changed_bytes,
     functions_notes,
     lacks,
     refuse_roles,
@@ -84,6 +86,8 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
     async with target.link(db=0) as link:
         later = await unrest(link)
     _judge(plan, request, here, there, later)
+    if changes_keys(request):
+        add_room(plan, request, changed_bytes(there, plan.dbs))
     return plan
 
 

@@ -129,6 +129,12 @@ def needed_bytes(source: Look, dbs: list[DbPlan]) -> int:
     return round(source.side.dataset_bytes * sum(db.keys for db in dbs) / source.keys) if source.keys else 0
 
 
+def changed_bytes(target: Look, dbs: list[DbPlan]) -> int:
+    """The target's data, by the share of keys that are there in the databases that are written to."""
+    held = sum({db.target_db: db.target_keys for db in dbs}.values())
+    return round(target.side.dataset_bytes * held / target.keys) if target.keys else 0
+
+
 def size_warning(source: Look, target: Look, dbs: list[DbPlan], request: CopyRequest) -> str:
     """What to say about room at the target, "" if there is enough.
 

@@ -35,6 +35,10 @@ def mover(request: CopyRequest, command: str, job: str = "") -> Run:
     Raises:
         PlaceError: no command moves keys between such places.
     """
+    if command == "undo":
+        return partial(_undo, job=job)
+    if command == "clear":
+        return partial(_clear, job=job)
     files = request.source.is_file, request.target.is_file
     if files == (True, True):
         raise PlaceError("a file cannot be copied into a file", hint="name a server on one side: redis://host:6379")
@@ -42,6 +46,8 @@ def mover(request: CopyRequest, command: str, job: str = "") -> Run:
         raise PlaceError("import takes a file first", hint="transfer import dump.rdb redis://host:6379")
     if command == "export" and not files[1]:
         raise PlaceError("export takes a file last", hint="transfer export redis://host:6379 out.rdb")
+    if files[1] and request.delete_extra:
+        raise PlaceError("--delete-extra is for servers: a file is made anew", hint="leave it out")
     if files[0]:
         return partial(_import, job=job)
     return _export if files[1] else partial(_copy, job=job)
@@ -66,3 +72,17 @@ async def _export(request: CopyRequest, observer: Observer) -> Report:
     from transfer.plan.files import plan_export
 
     return await run_export(request, observer, plan_export)
+
+
+async def _undo(request: CopyRequest, observer: Observer, *, job: str) -> Report:
+    from transfer.job.undoing import run_undo
+    from transfer.plan.acts import plan_undo
+
+    return await run_undo(request, observer, plan_undo, job)
+
+
+async def _clear(request: CopyRequest, observer: Observer, *, job: str) -> Report:
+    from transfer.job.clearing import run_clear
+    from transfer.plan.acts import plan_clear
+
+    return await run_clear(request, observer, plan_clear, job)

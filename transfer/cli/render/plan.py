@@ -22,8 +22,9 @@ _INDENT = "  "
 def plan_lines(plan: CopyPlan, allowed: Collection[str] = ()) -> list[str]:
     """Lines of text without colour; the hazards named in *allowed* are marked as accepted."""
     lines = [_first_line(plan), ""]
-    lines += _side_lines("source", plan.source) + _side_lines("target", plan.target)
-    lines += ["", *_db_lines(plan.dbs), ""]
+    lines += [] if plan.act == "clear" else _side_lines("source", plan.source)
+    lines += _side_lines("target", plan.target)
+    lines += ["", *(_match_lines(plan.dbs) if plan.act == "clear" else _db_lines(plan.dbs)), ""]
     lines += _aligned([(name, printable(text)) for name, text in plan.choices.items()])
     if abs(plan.skew_ms) > 1:
         lines.append(f"{_INDENT}clocks: the target is {show_ms(abs(plan.skew_ms))} {_ahead(plan.skew_ms)} the source")
@@ -142,6 +143,10 @@ def _first_line(plan: CopyPlan) -> str:
     one = f"logical database {plan.dbs[0].source_db}" if count == 1 else f"{count} logical databases"
     moved = [db for db in plan.dbs if db.source_db != db.target_db]
     into = f" into {moved[0].target_db}" if len(moved) == 1 and count == 1 else ""
+    if plan.act == "undo":
+        return printable(f"undo in {one}, {counted(plan.keys)}: {plan.source.place} -> {plan.target.place}")
+    if plan.act == "clear":
+        return printable(f"clear {counted(plan.keys)} of {one}: {plan.target.place}")
     return printable(f"copy {one}{into}, {counted(plan.keys)}: {plan.source.place} -> {plan.target.place}")
 
 
@@ -163,6 +168,11 @@ def _db_lines(dbs: list[DbPlan]) -> list[str]:
         for db in dbs
     ]
     return table(("db", "keys", "with deadline", "into db", "keys there now"), rows)
+
+
+def _match_lines(dbs: list[DbPlan]) -> list[str]:
+    rows = [(str(db.target_db), f"{db.keys:,}", f"{db.target_keys:,}") for db in dbs]
+    return table(("db", "to be deleted", "keys there now"), rows)
 
 
 def _aligned(rows: list[tuple[str, str]]) -> list[str]:

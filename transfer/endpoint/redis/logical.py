@@ -28,8 +28,10 @@ from transfer.wire.understood import understood
 
 WRITTEN = "written"
 BUSY = "busy"
+SHIFTED = "shifted"
 Outcome = str
-"""WRITTEN, BUSY (another value is there and stays), or the text of a refusal."""
+"""WRITTEN, BUSY (another value is there and stays), SHIFTED (nothing was written: what the caller watches was), or the
+text of a refusal."""
 
 _KEYS_AT_ONCE = 64
 _BYTES_AT_ONCE = 1 << 20
@@ -69,12 +71,14 @@ async def write_values(
     stream_counters: bool = True,
     field_ttl: bool = False,
     keys_at_once: int = _KEYS_AT_ONCE,
+    watched: bool = False,
 ) -> list[Outcome]:
     """Write *items*, each with its deadline, and say what became of each, in their order.
 
     *stream_counters*: the target keeps entries-added, max-deleted-id and entries-read (7.0+).
     *field_ttl*: it knows deadlines of hash fields (HPEXPIREAT).
     *keys_at_once*: so many may share a transaction (one on a cluster node).
+    *watched*: the link watches their names, so all go in one transaction, which is tried once.
 
     Raises:
         LinkError: the connection broke; whether the group in flight arrived is unknown. It may be written again:
@@ -82,9 +86,13 @@ async def write_values(
     """
     outcomes: list[Outcome] = [""] * len(items)
     scripts = (_script(index, item, replace, stream_counters, field_ttl) for index, item in enumerate(items))
-    for group in _groups(scripts, keys_at_once):
+    for group in [list(scripts)] if watched else _groups(scripts, keys_at_once):
         with understood(link.where, "a write by type commands"):
-            await _write(link, group, outcomes, replace)
+            if not watched:
+                await _write(link, group, outcomes, replace)
+            elif left := await _attempt(link, group, outcomes, replace):
+                for script in left:
+                    outcomes[script.index] = SHIFTED
     return outcomes
 
 

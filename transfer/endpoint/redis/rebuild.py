@@ -9,18 +9,20 @@ only a value that is large by itself is taken for what was read at first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import accumulate
 
 from transfer.codec.dump import MODULE_TYPES, has_field_ttl
+from transfer.codec.fingerprint import Intended, of_value
+from transfer.endpoint.redis.captured import CapturedWriter, Change
 from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_run, lasting
 from transfer.endpoint.redis.landmarks import Landmarks
-from transfer.endpoint.redis.logical import BUSY, WRITTEN, LogicalItem, unwritable, write_values
+from transfer.endpoint.redis.logical import BUSY, SHIFTED, WRITTEN, LogicalItem, Outcome, unwritable, write_values
 from transfer.endpoint.redis.server import Server
 from transfer.model.ports import HashLedger, Journal, Origin, ValuesOf
 from transfer.model.tally import Tally
 from transfer.model.value import HashValue, ReadValue, Value
-from transfer.wire.link import Link
+from transfer.wire.link import ErrorReply, Link, Reply
 from transfer.wire.replies import waits
 
 REFUSED_CODE = "E204"
@@ -50,7 +52,9 @@ class Rebuild:
         landmarks: Landmarks,
         commands: bool = True,
         on_loss: Callable[[int, bytes, bytes, str], None] | None = None,
+        captured: CapturedWriter | None = None,
     ) -> None:
+        self._captured = captured
         self._source = source
         self._target = target
         self._approach = approach
@@ -77,22 +81,38 @@ class Rebuild:
             delivery.refused[: len(some)] = [(landing, "") for landing, _ in items]
             self._announce(delivery.db, [landing for landing, _ in items])
             try:
-                outcomes = await write_values(
-                    link,
-                    [item for _, item in items],
-                    replace=self._replace or some[0].name in delivery.ours,
-                    stream_counters=self._target.features.pexpiretime,  # both came with 7.0
-                    field_ttl=self._target.features.field_ttl,
-                    keys_at_once=self._target.features.transaction_keys,
-                )
+                replace = self._replace or some[0].name in delivery.ours
+                outcomes = await self._written_over(link, delivery.db, [item for _, item in items], replace)
             except BaseException:
                 delivery.lost = True
                 raise
             del delivery.refused[: len(items)]
             held = self._settle(delivery, items, outcomes)
-            if held:
+            if held or SHIFTED in outcomes:
                 return held
         return ""
+
+    async def _written_over(self, link: Link, db: int, items: list[LogicalItem], replace: bool) -> list[Outcome]:
+        features = self._target.features
+
+        async def write(some: list[LogicalItem], *, watched: bool = False) -> list[Outcome]:
+            return await write_values(
+                link,
+                some,
+                replace=replace,
+                stream_counters=features.pexpiretime,  # both came with 7.0
+                field_ttl=features.field_ttl,
+                keys_at_once=features.transaction_keys,
+                watched=watched,
+            )
+
+        if self._captured is None:
+            return await write(items)
+        outcomes: list[Outcome] = []
+        step = features.transaction_keys
+        for at in range(0, len(items), step):
+            outcomes += await over_captured(self._captured, link, db, items[at : at + step], write)
+        return outcomes
 
     def _announce(self, db: int, landings: list[Landing]) -> None:
         """Have the journal know what is about to be written."""
@@ -149,6 +169,8 @@ class Rebuild:
         for (landing, _), outcome in zip(items, outcomes, strict=True):
             if outcome == BUSY:
                 delivery.busy.append(landing)
+            elif outcome == SHIFTED:
+                delivery.refused.append((landing, ""))
             elif outcome != WRITTEN:
                 held = self._place(delivery, landing, outcome) or held
         return held
@@ -174,6 +196,28 @@ class Rebuild:
 
     def _reject(self, landing: Landing, cause: str) -> None:
         self._tally.reject(landing.record.db, landing.record.key, REFUSED_CODE, cause)
+
+
+async def over_captured(
+    captured: CapturedWriter,
+    link: Link,
+    db: int,
+    items: list[LogicalItem],
+    write: Callable[..., Awaitable[list[Outcome]]],
+) -> list[Outcome]:
+    """Write *items* in one transaction over what they hold, once that is captured."""
+    outcomes: dict[int, Outcome] = {}
+
+    async def act(places: list[int]) -> list[Reply] | None:
+        said = await write([items[place] for place in places], watched=True)
+        outcomes.update(zip(places, said, strict=True))
+        if SHIFTED in said:
+            return None
+        return [None if one == WRITTEN else ErrorReply(one) for one in said]
+
+    changes = [Change(item.key, (), Intended(of_value(item.value), item.expire_at_ms)) for item in items]
+    answers = await captured.around(link, db, changes, act)
+    return [outcomes.get(place) or str(answer) for place, answer in enumerate(answers)]
 
 
 def _few(delivery: Delivery) -> list[Landing]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import compress
 
 from transfer.codec import resp
+from transfer.endpoint.redis.captured import MOVED, CapturedWriter, Change
 from transfer.endpoint.redis.landing import Delivery
 from transfer.model.record import NO_DEADLINE, Batch, UsedRecord
 from transfer.wire.link import ErrorReply, Link, Reply
@@ -26,6 +27,7 @@ Columns = tuple[list[bytes], list[bytes], list[int]]
 Row = tuple[bytes, bytes, int]
 """Name, payload, deadline."""
 _BUSY = ErrorReply("BUSYKEY Target key name already exists.")
+_DONE = b"OK"
 _OK, _ONE = b"+OK\r\n", b":1\r\n"
 _GROUP_BYTES = 256 << 10
 """Values of one MSETNX, roughly: it is one command, and nobody else is served meanwhile."""
@@ -72,6 +74,21 @@ async def send_landings(
         parts += resp.with_use(piece, use, it.record.use) if isinstance(it.record, UsedRecord) else piece
     answers = await link.ask_acknowledged(resp.joined(parts, 4 * LARGE_BYTES), _OK * len(fresh))
     return list(map(_verdict, answers)) if answers is not None else None
+
+
+async def send_captured(
+    link: Link, delivery: Delivery, payloads: list[bytes], captured: CapturedWriter, *, use: str = ""
+) -> list[Reply] | None:
+    """As `send_landings`, over whatever is there, once that is captured."""
+    changes = []
+    for it, payload in zip(delivery.fresh, payloads, strict=True):
+        piece = resp.restore_parts(it.name, payload, it.expire_at_ms, replace=True)
+        piece = resp.with_use(piece, use, it.record.use) if isinstance(it.record, UsedRecord) else piece
+        changes.append(Change(it.name, piece, captured.intended(payload, it.expire_at_ms), payload))
+    answers = await captured.write(link, delivery.db, changes)
+    if answers.count(_DONE) == len(answers):
+        return None
+    return [UNDECIDED if answer is MOVED else answer for answer in answers]
 
 
 def _by_deadline(batch: Batch) -> tuple[Columns, list[Row]]:

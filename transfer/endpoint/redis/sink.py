@@ -8,11 +8,13 @@
 Rule 1: a record is counted once, when its fate is known; a lost reply is never taken for an answer:
         its records are sent again, and those that had arrived are found equal (repeated).
 Rule 2: keys that are not ours never change unless the policy is `replace`.
+Rule 3: where what they hold is to be captured (captured.py), none is changed before.
 """
 
 from __future__ import annotations
 
 from transfer.endpoint.redis.bridge import Bridge
+from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
 from transfer.endpoint.redis.crossing import take_fresh, take_whole
 from transfer.endpoint.redis.folding import Folding
@@ -21,7 +23,7 @@ from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.links import Links
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.rebuild import REFUSED_CODE, Rebuild
-from transfer.endpoint.redis.sending import LARGE_BYTES, UNDECIDED, send_batch, send_landings
+from transfer.endpoint.redis.sending import LARGE_BYTES, UNDECIDED, send_batch, send_captured, send_landings
 from transfer.endpoint.redis.server import Server
 from transfer.model.crash import crash, point
 from transfer.model.errors import LinkError
@@ -61,7 +63,9 @@ class RedisSink:
         landmarks: Landmarks,
         cap_bytes: int = 64 << 20,
         use: str = "",
+        captured: CapturedWriter | None = None,
     ) -> None:
+        self._captured = captured
         self._source = source
         self._target = target
         self._links = Links(target, cap_bytes=cap_bytes, writes=True)
@@ -100,6 +104,7 @@ class RedisSink:
         """Whether *batch* may be sent column by column: nothing is to be changed, claimed or sent in pieces."""
         return (
             self._folding is None
+            and self._captured is None
             and not self._by_type(batch)
             and not batch.uses
             and max(batch.sizes) <= LARGE_BYTES
@@ -185,7 +190,10 @@ class RedisSink:
             return ""
         self._journal.sent(*self._written.hashed(delivery.db, *_columns(fresh)))
         try:
-            answers = await send_landings(link, delivery, payloads, replace=self._policy.replace, use=self._use)
+            if self._captured is not None:
+                answers = await send_captured(link, delivery, payloads, self._captured, use=self._use)
+            else:
+                answers = await send_landings(link, delivery, payloads, replace=self._policy.replace, use=self._use)
         except BaseException:
             delivery.lost = True
             raise

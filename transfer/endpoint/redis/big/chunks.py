@@ -20,6 +20,8 @@ import msgspec
 from transfer.codec import resp
 from transfer.endpoint.redis.big.build import claims, piece_commands, reserve, stream_frame
 from transfer.endpoint.redis.big.pieces import End, Piece, PieceReader, cardinality_command
+from transfer.endpoint.redis.big.place import put_in_place
+from transfer.endpoint.redis.captured import MOVED, CapturedWriter
 from transfer.endpoint.redis.landing import Landing, ends_run
 from transfer.endpoint.redis.patience import Patience
 from transfer.model.crash import crash, point
@@ -83,7 +85,10 @@ class Chunks:
         replace: bool,
         paced: Callable[[int], Awaitable[None]],
         patience: Patience,
+        captured: CapturedWriter | None = None,
+        db: int = 0,
     ) -> None:
+        self._captured, self._db = captured, db
         self._reader = reader
         self._target = target
         self._name = name
@@ -194,6 +199,10 @@ class Chunks:
             if not fits:
                 await self._target.command("UNWATCH")
                 raise BuildError(f"the temporary key holds {count} of {end.cardinality}: others write to it")
+            if self._captured is not None:
+                if (fate := await self._put_captured(self._captured, landing)) is not None:
+                    return fate
+                continue
             commands = self._last_commands(landing)
             request = resp.transaction(b"".join(commands))
             answers = await self._target.ask(request, len(commands) + 2)
@@ -203,6 +212,19 @@ class Chunks:
             if answers[-1] is None:
                 raise BuildError("others wrote to the temporary key")
             await self._wait_or_raise(answers)
+
+    async def _put_captured(self, captured: CapturedWriter, landing: Landing) -> Fate | None:
+        """As `_put` over what is there, once that is captured; None: to be tried again."""
+        await self._target.command("UNWATCH")
+        place = (captured, self._target, self._db, self._name, landing, self._features)
+        answer = await put_in_place(*place, deadline=True)
+        crash(_RENAMED)
+        if answer is MOVED:
+            return None
+        if isinstance(answer, ErrorReply) and classify(str(answer)) in (ReplyClass.FULL, ReplyClass.WAIT):
+            await self._patience.held(str(answer))
+            return None
+        return self._fate([answer])
 
     def _last_commands(self, landing: Landing) -> list[bytes]:
         name, lasts = landing.name, landing.expire_at_ms == NO_DEADLINE

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 
 import anyio
+import msgspec
 import xxhash
 
 from transfer.endpoint.redis.big.chunks import BuildError, Built, Chunks, Fate, LostPartsError
@@ -31,9 +32,11 @@ from transfer.endpoint.redis.big.move import (
     most_bulk_bytes,
 )
 from transfer.endpoint.redis.big.pieces import READABLE, PieceReader, UnreadableError
+from transfer.endpoint.redis.big.place import put_in_place
 from transfer.endpoint.redis.big.temporary import temporary_name
 from transfer.endpoint.redis.big.through import Passed, is_error, pass_through
 from transfer.endpoint.redis.bridge import AS_IS, Bridge
+from transfer.endpoint.redis.captured import MOVED, CapturedWriter
 from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.landing import Approach, Landing, ends_run
@@ -87,7 +90,9 @@ class BigKeys:
         on_read: ReadListener = lambda names, moment: None,
         announce: Callable[[int, bytes], None] = lambda db, name: None,
         bridge: Bridge = AS_IS,
+        captured: CapturedWriter | None = None,
     ) -> None:
+        self._captured = captured
         self._bridge = bridge
         self._announce = announce
         self._source, self._target, self._options = source, target, options
@@ -188,6 +193,7 @@ class BigKeys:
         most = self._bulk_bytes = self._bulk_bytes or await most_bulk_bytes(target)
         started = time.monotonic()
 
+        aside = self._name_aside(move) if self._captured is not None else b""
         async with self._throttle:
             passed = await pass_through(
                 source,
@@ -195,7 +201,7 @@ class BigKeys:
                 move.key,
                 self._source.features,
                 most_bytes=most,
-                land=lambda deadline: self._land(move, deadline),
+                land=lambda deadline: self._land_aside(move, deadline, aside),
                 replace=self._policy.replace,
                 use=self._options.use,
                 bridge=self._bridge,
@@ -214,7 +220,7 @@ class BigKeys:
                 return self._too_long(move, passed.size_bytes, most)
             case _:
                 self._on_read([move.key], started)
-                return await self._answered(move, passed)
+                return await self._answered(move, passed, target, aside)
         return True
 
     def _other_form(self, move: Move) -> bool:
@@ -233,12 +239,34 @@ class BigKeys:
         self._reject(move, TOO_LARGE_CODE, cause)
         return True
 
-    async def _answered(self, move: Move, passed: Passed) -> bool:
-        assert passed.landing is not None
+    def _name_aside(self, move: Move) -> bytes:
+        """A temporary name at the target."""
+        name = temporary_name(self._options.job, next(self._numbers), move.landing.name)
+        move.stale.append(name)
+        self._announce(move.to_db, name)
+        return name
+
+    def _land_aside(self, move: Move, deadline: int, aside: bytes) -> Landing | None:
+        """Where it lands: under its name, or *aside* first, where what it replaces is to be captured."""
+        landing = self._land(move, deadline)
+        return msgspec.structs.replace(landing, name=aside) if landing is not None and aside else landing
+
+    async def _answered(self, move: Move, passed: Passed, target: Link, aside: bytes) -> bool:
+        landing = passed.landing
+        assert landing is not None
         if is_error(passed.answer):
             return await self._refused(move, str(passed.answer))
+        if aside and self._captured is not None:
+            landing = msgspec.structs.replace(landing, name=move.landing.name)
+            answer = await put_in_place(
+                self._captured, target, move.to_db, aside, landing, self._target.features, deadline=False
+            )
+            if answer is MOVED:
+                return False
+            if is_error(answer):
+                return await self._refused(move, str(answer))
         self._tally.bytes_read += passed.size_bytes
-        self._settle_written(move, passed.landing, passed.value_hash, passed.size_bytes)
+        self._settle_written(move, landing, passed.value_hash, passed.size_bytes)
         return True
 
     async def _refused(self, move: Move, text: str) -> bool:
@@ -261,9 +289,7 @@ class BigKeys:
         return True
 
     async def _in_pieces(self, move: Move, source: Link, target: Link) -> bool:
-        name = temporary_name(self._options.job, next(self._numbers), move.landing.name)
-        move.stale.append(name)
-        self._announce(move.to_db, name)
+        name = self._name_aside(move)
         started = time.monotonic()
         reader = PieceReader(
             source, move.key, self._source.features, throttle=self._throttle, piece_bytes=self._options.piece_bytes
@@ -281,6 +307,8 @@ class BigKeys:
                 replace=self._policy.replace,
                 paced=self._pace,
                 patience=self._patience[1],
+                captured=self._captured,
+                db=move.to_db,
             )
             built = await chunks.copy(move.size_bytes if kind == "string" else 0)
         except (UnreadableError, BuildError) as error:

@@ -1,0 +1,103 @@
+"""What an undo archive says beside the values: what was to be written over each, and what of it was.
+
+    [KEYS] [TOMBSTONES] NOTE undo.captured    the pre-images of one group, then what is to stand there
+    NOTE undo.again                           names whose pre-images are known; what is to stand there now
+    NOTE undo.took                            the group's number, and which of it were written (nil: all)
+
+    undo.captured := [number, db, keys of KEYS, names of TOMBSTONES, digests, [deadline] | nil]
+    undo.again    := [number, db, [name], digests, [deadline] | nil]
+    undo.took     := [number, [place in the group] | nil]
+
+Rule 1: digests are 17 bytes each (codec/fingerprint.py), in the order of keys, then of names that hold nothing.
+Rule 2: a group is begun only once its note is on the disk; one whose note is torn was never begun.
+Rule 3: the last pre-image of a name counts. What the job left is what the last write that took intended, or one after.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec.msgpack import Decoder, Encoder
+
+from transfer.codec.archive.items import Note
+from transfer.codec.archive.payloads import MOST_KEYS
+from transfer.codec.fingerprint import DIGEST_BYTES, Intended
+from transfer.model.errors import FormatError
+from transfer.model.record import NO_DEADLINE
+
+CAPTURED, AGAIN, TOOK = "undo.captured", "undo.again", "undo.took"
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_KEYS)]
+_Few = msgspec.Meta(max_length=MOST_KEYS)
+_Deadlines = Annotated[list[int], _Few] | None
+_encode = Encoder().encode
+_captured = Decoder(tuple[int, int, _Count, _Count, bytes, _Deadlines])
+_again = Decoder(tuple[int, int, Annotated[list[bytes], _Few], bytes, _Deadlines])
+_took = Decoder(tuple[int, Annotated[list[_Count], _Few] | None])
+
+
+class CapturedNote(msgspec.Struct, frozen=True):
+    """Of one group: how many names had a value, how many had none, and what is to stand under each."""
+
+    number: int
+    db: int
+    present: int
+    absent: int
+    intended: list[Intended]
+
+
+class AgainNote(msgspec.Struct, frozen=True):
+    """Names that the job writes once more."""
+
+    number: int
+    db: int
+    names: list[bytes]
+    intended: list[Intended]
+
+
+class TookNote(msgspec.Struct, frozen=True):
+    """Which places of a group were written; None: all."""
+
+    number: int
+    places: list[int] | None
+
+
+def put_captured(note: CapturedNote) -> Note:
+    return Note(CAPTURED, _encode((note.number, note.db, note.present, note.absent, *_columns(note.intended))))
+
+
+def put_again(note: AgainNote) -> Note:
+    return Note(AGAIN, _encode((note.number, note.db, note.names, *_columns(note.intended))))
+
+
+def put_took(note: TookNote) -> Note:
+    return Note(TOOK, _encode((note.number, note.places)))
+
+
+def read_note(note: Note) -> CapturedNote | AgainNote | TookNote | None:
+    """What *note* says; None if it is another's. Raises FormatError: it is none of these shapes."""
+    try:
+        if note.name == CAPTURED:
+            number, db, present, absent, digests, deadlines = _captured.decode(note.data)
+            return CapturedNote(number, db, present, absent, _intended(digests, deadlines, present + absent))
+        if note.name == AGAIN:
+            number, db, names, digests, deadlines = _again.decode(note.data)
+            return AgainNote(number, db, names, _intended(digests, deadlines, len(names)))
+        if note.name == TOOK:
+            return TookNote(*_took.decode(note.data))
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise FormatError(f"a note {note.name} of an undo archive cannot be read: {error}") from None
+    return None
+
+
+def _columns(intended: list[Intended]) -> tuple[bytes, list[int] | None]:
+    deadlines = [one.expire_at_ms for one in intended]
+    some = max(deadlines, default=NO_DEADLINE) > NO_DEADLINE
+    return b"".join([one.digest for one in intended]), deadlines if some else None
+
+
+def _intended(digests: bytes, deadlines: list[int] | None, count: int) -> list[Intended]:
+    if len(digests) != count * DIGEST_BYTES or (deadlines is not None and len(deadlines) != count):
+        raise ValueError("its columns differ in length")
+    parts = [digests[at : at + DIGEST_BYTES] for at in range(0, len(digests), DIGEST_BYTES)]
+    return [Intended(*pair) for pair in zip(parts, deadlines or [NO_DEADLINE] * count, strict=True)]

@@ -1,0 +1,254 @@
+"""The undo archive of a job: a folder of its own with a file for each process that worked on it.
+
+    capture -> zstd in a thread -> KEYS, TOMBSTONES, note -> write -> fsync -> number: now the keys may be changed
+    took    -> note -> write                                 (outlives the process; the machine with the next fsync)
+    JOB/0001.xfer 0002.xfer ... -> read in this order, the end of each may be torn -> entries
+
+Rule 1: folder 0700, files 0600, opened O_EXCL: nothing that is there is written to, and no link is followed.
+Rule 2: files only grow. A process that goes on with a job begins a file of its own.
+Rule 3: one fsync serves every capture written before it began: several writers share them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from transfer.codec.archive.items import Columns, Head, Keys, Note, Tombstones
+from transfer.codec.archive.reader import ArchiveReader
+from transfer.codec.archive.undo import (
+    AgainNote,
+    CapturedNote,
+    TookNote,
+    put_again,
+    put_captured,
+    put_took,
+    read_note,
+)
+from transfer.codec.archive.writer import ArchiveWriter, seal
+from transfer.codec.fingerprint import Intended
+from transfer.model.crash import crash, point
+from transfer.model.errors import FileMissingError, FormatError, StateFullError
+
+_CAPTURED = point("undo.captured", "pre-images are on the disk, nothing was changed for them")
+_APPENDED = point("undo.appended", "pre-images were written, not yet brought to the disk")
+_TOOK = point("undo.took", "it is noted which changes were made")
+_LEVEL = 1
+_READ_BYTES = 1 << 20
+_ENDING = ".xfer"
+
+
+class Held(msgspec.Struct):
+    """Pre-images of one group: *columns* of what has a value, then names that hold nothing."""
+
+    columns: Columns
+    absent: list[bytes]
+
+
+class Captured(msgspec.Struct):
+    """A group as it was read back: `bodies` is None for a name that held nothing, of RDB version `version`."""
+
+    number: int
+    db: int
+    version: int
+    names: list[bytes]
+    bodies: list[bytes | None]
+    deadlines: list[int]
+    intended: list[Intended]
+
+
+Entry = Captured | AgainNote | TookNote
+
+
+class UndoArchive:
+    """Appends to the archive in *folder*; the file is made with the first capture.
+
+    Attributes:
+        size_bytes: of what this process wrote.
+    """
+
+    def __init__(self, folder: Path, head: Head) -> None:
+        self.folder, self._head = folder, head
+        self._number = 1
+        self._writer = ArchiveWriter(_LEVEL)
+        self._file = -1
+        self._durable_bytes = self.size_bytes = 0
+        self._syncing = anyio.Lock()
+        self._failure: StateFullError | None = None
+
+    def go_on(self, number: int) -> None:
+        """Number groups from *number* on: earlier processes had those before."""
+        self._number = number
+
+    async def capture(self, db: int, held: Held, intended: list[Intended]) -> int:
+        """Keep the pre-images of a group and what is *intended*, in the order of the columns, then of the absent.
+
+        Returns its number once all of it is on the disk.
+
+        Raises:
+            StateFullError: it cannot be kept; nothing may be changed.
+        """
+        columns = held.columns
+        sealed = await anyio.to_thread.run_sync(seal, columns, _LEVEL) if columns.keys else None
+        number = self._next()
+        note = put_captured(CapturedNote(number, db, len(columns.keys), len(held.absent), intended))
+        parts = [] if sealed is None else [self._writer_at_work().add(sealed)]
+        parts += [self._writer_at_work().tombstones(Tombstones(db, held.absent))] if held.absent else []
+        self._append(b"".join((*parts, self._writer_at_work().note(note))))
+        crash(_APPENDED)
+        await self._sync()
+        crash(_CAPTURED)
+        return number
+
+    async def again(self, db: int, names: list[bytes], intended: list[Intended]) -> int:
+        """Names that were captured before are to be written once more. As `capture`."""
+        number = self._next()
+        self._append(self._writer_at_work().note(put_again(AgainNote(number, db, names, intended))))
+        await self._sync()
+        return number
+
+    def took(self, number: int, places: list[int] | None) -> None:
+        """These places of the group were changed; None: all."""
+        self._append(self._writer_at_work().note(put_took(TookNote(number, places))))
+        crash(_TOOK)
+
+    def close(self) -> None:
+        """Bring all of it to the disk, with the index behind it, and let go of the file."""
+        if self._file < 0:
+            return
+        try:
+            self._append(b"".join(self._writer.end()))
+            os.fsync(self._file)
+        except (StateFullError, OSError):
+            pass  # it is read as torn there; what counts is on the disk
+        finally:
+            os.close(self._file)
+            self._file = -1
+
+    def _next(self) -> int:
+        number, self._number = self._number, self._number + 1
+        return number
+
+    def _writer_at_work(self) -> ArchiveWriter:
+        if self._file < 0:
+            self._begin()
+        return self._writer
+
+    def _begin(self) -> None:
+        try:
+            for folder in (self.folder.parent, self.folder):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            name = f"{len(files_of(self.folder)) + 1:04d}{_ENDING}"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file = os.open(self.folder / name, flags, 0o600)
+            for folder in (self.folder, self.folder.parent, self.folder.parent.parent):
+                _sync_folder(folder)
+        except OSError as error:
+            raise self._full(error) from None
+        self._append(self._writer.begin(self._head))
+
+    def _append(self, data: bytes) -> None:
+        if self._failure is not None:  # a frame may be torn there: what came behind it could not be read
+            raise self._failure
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+        except OSError as error:
+            raise self._full(error) from None
+        self.size_bytes += len(data)
+
+    async def _sync(self) -> None:
+        wanted = self.size_bytes
+        async with self._syncing:
+            if self._durable_bytes >= wanted:
+                return
+            reached = self.size_bytes
+            try:
+                await anyio.to_thread.run_sync(os.fdatasync, self._file)
+            except OSError as error:
+                raise self._full(error) from None
+            self._durable_bytes = reached
+
+    def _full(self, error: OSError) -> StateFullError:
+        said = error.strerror or errno.errorcode.get(error.errno or 0, "it cannot be written")
+        text = f"the undo archive cannot be written: {said}; nothing was changed that is not in it"
+        self._failure = StateFullError(text, where=str(self.folder))
+        return self._failure
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of an archive, in the order they were written; none if there is no such folder."""
+    return sorted(folder.glob(f"[0-9]*{_ENDING}"))
+
+
+def size_of(folder: Path) -> int:
+    """Bytes that an archive takes."""
+    return sum(path.stat().st_size for path in files_of(folder))
+
+
+def entries(folder: Path) -> Iterator[Entry]:
+    """What stands in the archive in *folder*, in the order it was written.
+
+    Raises:
+        FileMissingError: there is none, or it cannot be read.
+        FormatError: it is damaged.
+    """
+    paths = files_of(folder)
+    if not paths:
+        raise FileMissingError("there is no undo archive", where=str(folder))
+    for path in paths:
+        try:
+            yield from _entries(path)
+        except FormatError as error:
+            error.where = str(path)
+            raise
+        except OSError as error:
+            raise FileMissingError(f"the undo archive cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    reader = ArchiveReader(torn=True)
+    keys: Keys | None = None
+    gone: Tombstones | None = None
+    with path.open("rb") as file:
+        while data := file.read(_READ_BYTES):
+            reader.feed(data)
+            for item in reader.take():
+                match item:
+                    case Keys():
+                        keys, gone = item, None
+                    case Tombstones():
+                        gone = item
+                    case Note():
+                        note = read_note(item)
+                        if isinstance(note, CapturedNote):
+                            yield _captured(note, keys, gone)
+                            keys = gone = None
+                        elif note is not None:
+                            yield note
+    reader.finish()
+
+
+def _captured(note: CapturedNote, keys: Keys | None, gone: Tombstones | None) -> Captured:
+    found = (len(keys.keys) if keys is not None else 0, len(gone.keys) if gone is not None else 0)
+    if found != (note.present, note.absent):
+        raise FormatError(f"group {note.number} of the undo archive lacks keys: {found}")
+    names = (keys.keys if keys is not None else []) + (gone.keys if gone is not None else [])
+    bodies: list[bytes | None] = [*(keys.bodies if keys is not None else ()), *[None] * note.absent]
+    deadlines = (keys.deadlines if keys is not None else []) + [-1] * note.absent
+    return Captured(note.number, note.db, keys.version if keys else 0, names, bodies, deadlines, note.intended)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,388 @@
+"""Changes to keys of a target, none of which is made before its pre-image is on the disk.
+
+    changes -> groups -> WATCH names, deadlines, DUMPs -> Captures: taken | open: did it take? | new
+                            -> archive: pre-images and what is intended, fsync
+                            -> MULTI ... EXEC -> nil: somebody wrote between: captured again, newer
+                                              -> done: `took` is noted
+
+Rule 1: what is read is watched before: EXEC carries out nothing where a name was written since, or expired.
+Rule 2: a group is at most 8 MiB of values: a pre-image that cannot be held is named, and its key stays as it is.
+Rule 3: without an answer nothing is known; what stands there tells when the same is asked for again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+
+from transfer.codec import resp
+from transfer.codec.archive.items import Columns
+from transfer.codec.dump import FOOTER_BYTES
+from transfer.codec.fingerprint import (
+    NOTHING,
+    Intended,
+    by_pieces,
+    fingerprint,
+    matches,
+    of_body,
+    of_pieces,
+    same_value,
+)
+from transfer.endpoint.archive.undo import Held
+from transfer.endpoint.redis.big.through import body_hash
+from transfer.endpoint.redis.captures import Captures
+from transfer.endpoint.redis.large import read_large
+from transfer.endpoint.redis.passing import refuse_passing
+from transfer.endpoint.redis.reading import MomentReader
+from transfer.endpoint.redis.server import Server
+from transfer.endpoint.redis.sizes import PayloadSizes
+from transfer.model.crash import crash, point
+from transfer.model.errors import OversizedReplyError
+from transfer.model.ports import UNTHROTTLED
+from transfer.model.record import NO_DEADLINE
+from transfer.wire.link import ErrorReply, Link, Reply
+from transfer.wire.understood import understood
+
+_CHANGED = point("undo.changed", "the target has changed captured keys, which is not noted")
+GROUP_KEYS = 256
+"""To watch n names costs a server n * n / 2 comparisons."""
+_SEND_BYTES = 1 << 20
+_LARGE_CAP_BYTES = 32 << 20
+"""A payload as large as this is held, of one key at a time, to be captured or compared."""
+_TOLERANCE_MS = 50
+"""How far off a deadline may be that was read without PEXPIRETIME (before 7.0)."""
+MOVED, ALREADY, OTHERS = (b"(moved)", b"(already)", b"(others)")
+"""Instead of an answer: somebody wrote between; it holds what it is to hold; it holds what nobody expected."""
+TOO_LARGE = "what it holds is too large to be captured for undo: --allow no-undo writes over it without"
+
+
+class Change(msgspec.Struct, gc=False):
+    """One key to change by *command*, in pieces, so that it holds *intended*.
+
+    *dump*: the payload it is to hold, where there is one. *expected*: it is changed only where it holds one of these
+    (None: whatever it holds).
+    """
+
+    name: bytes
+    command: Sequence[bytes]
+    intended: Intended = NOTHING
+    dump: bytes | None = None
+    expected: list[Intended] | None = None
+
+
+class Found(msgspec.Struct, gc=False):
+    """What stands under a name: its payload, None for nothing, empty for a large one; until when.
+
+    `large` is the digest of what was read piece by piece.
+    """
+
+    dump: bytes | None
+    expire_at_ms: int
+    large: bytes = b""
+
+
+Act = Callable[[list[int]], Awaitable[list[Reply] | None]]
+"""Changes those places of a group; their answers, None if nothing was changed since somebody wrote."""
+
+
+class Looker:
+    """Tells of keys of one server whether they hold what they are to hold. Several tasks may call it at once.
+
+    *limit_bytes*: larger values are not read.
+    """
+
+    def __init__(self, target: Server, *, limit_bytes: int, group_keys: int = GROUP_KEYS) -> None:
+        self._target = target
+        self._limit_bytes = limit_bytes
+        self._group_keys = 1 if target.features.transaction_keys == 1 else group_keys
+        self._sizes: defaultdict[int, PayloadSizes] = defaultdict(PayloadSizes)
+        self._large_turn = anyio.Lock()
+
+    async def write(self, link: Link, db: int, changes: list[Change]) -> list[Reply]:
+        """Make *changes* (here: none); the answer to each, or MOVED, ALREADY, OTHERS.
+
+        Raises:
+            LinkError: the link broke; the same may be asked for again.
+            StateFullError: a pre-image could not be kept; its group was not changed.
+        """
+        answers: list[Reply] = []
+        for at in range(0, len(changes), self._group_keys):
+            some = changes[at : at + self._group_keys]
+            for portion in await self._portions(link, db, some):
+                too_large = self._sizes[db].too_large
+                large = bool(too_large) and any(change.name in too_large for change in portion)
+                async with self._large_turn if large else UNTHROTTLED:
+                    answers += await self._write(link, db, portion)
+        return answers
+
+    async def _write(self, link: Link, db: int, changes: list[Change]) -> list[Reply]:
+        found = await self._look(link, db, changes)
+        await link.command("UNWATCH")
+        return [
+            now if isinstance(now, ErrorReply) else ALREADY if self._holds(now, change.intended) else OTHERS
+            for change, now in zip(changes, found, strict=True)
+        ]
+
+    def _holds(self, found: Found, wanted: Intended) -> bool:
+        tolerance_ms = 0 if self._target.features.pexpiretime else _TOLERANCE_MS
+        return matches(found.dump, found.expire_at_ms, wanted, self._target.now_ms(), tolerance_ms, found.large)
+
+    async def _portions(self, link: Link, db: int, changes: list[Change]) -> list[list[Change]]:
+        """*changes* cut so that what they are about can be held."""
+        reader = MomentReader(link, self._target.features, self._sizes[db], limit_bytes=self._limit_bytes)
+        with understood(link.where, "a question about sizes"):
+            portions = await reader.portions([change.name for change in changes])
+        cut, at = [], 0
+        for names in portions:
+            cut.append(changes[at : at + len(names)])
+            at += len(names)
+        return cut
+
+    def _pieces(self, db: int, change: Change) -> bool:
+        """Whether what is under the name of *change* is to be read piece by piece, to be compared."""
+        return any(map(by_pieces, (change.intended, *(change.expected or ()))))
+
+    async def _look(self, link: Link, db: int, changes: list[Change]) -> list[Found | ErrorReply]:
+        """What stands under the names of *changes*, all of which are watched from now on."""
+        names, too_large = [change.name for change in changes], self._sizes[db].too_large
+        replies = await link.ask(resp.command(b"WATCH", *names), 1)
+        await refuse_passing(link, [str(reply) for reply in replies if isinstance(reply, ErrorReply)])
+        if isinstance(replies[0], ErrorReply):
+            return [replies[0]] * len(names)
+        held = [name for name in names if name not in too_large] if too_large else names
+        known = dict(zip(held, await self._read(link, db, held) if held else [], strict=True))
+        for change in changes:
+            if change.name in too_large or self._pieces(db, change):
+                known[change.name] = await self._read_large(db, change, known.get(change.name))
+        return [known[name] for name in names]
+
+    async def _read(self, link: Link, db: int, names: list[bytes]) -> list[Found | ErrorReply]:
+        exact, count, before = self._target.features.pexpiretime, len(names), link.received_bytes
+        lives = resp.each(b"PEXPIRETIME" if exact else b"PTTL", names)
+        lives = lives if exact else resp.TIME + lives + resp.TIME
+        try:
+            replies = await link.ask(lives + resp.each(b"DUMP", names), 2 * count + (0 if exact else 2))
+        except OversizedReplyError:
+            self._sizes[db].distrust(names, link.cap_bytes)
+            raise
+        await refuse_passing(link, [str(reply) for reply in replies if isinstance(reply, ErrorReply)])
+        with understood(link.where, "a read of what is to be changed"):
+            found = _found(replies, count, exact=exact)
+        held = [len(one.dump) for one in found if isinstance(one, Found) and one.dump is not None]
+        self._sizes[db].learn(held, link.received_bytes - before)
+        return found
+
+    async def _read_large(self, db: int, change: Change, now: Found | ErrorReply | None) -> Found | ErrorReply:
+        """What the watched name of *change* holds; *now* if that is known, but for what it is in pieces.
+
+        Over links of their own: these reads are transactions, which would end the watch.
+        """
+        if now is None:
+            now = await self._read_alone(db, change.name)
+        if isinstance(now, ErrorReply) or now.dump is None or not self._pieces(db, change):
+            return now
+        async with self._link_for(db) as link:
+            value = await read_large(link, change.name, self._target.features)
+        if value.problem:
+            return ErrorReply(value.problem)
+        return Found(now.dump, now.expire_at_ms, of_pieces(value.digest))
+
+    async def _read_alone(self, db: int, name: bytes) -> Found | ErrorReply:
+        """What a large key holds, if its payload is not larger than can be held for one key at a time."""
+        try:
+            async with self._link_for(db) as link:
+                moment = await MomentReader(link, self._target.features).read([name])
+        except OversizedReplyError:
+            async with self._link_for(db) as link:
+                digest, _, deadline = await body_hash(link, name, self._target.features, FOOTER_BYTES)
+            return Found(b"", deadline, of_body(digest))
+        if name in moment.refused:
+            return ErrorReply(moment.refused[name])
+        dump = moment.payloads[0]
+        return Found(dump, moment.deadlines[0] if dump is not None else NO_DEADLINE)
+
+    @asynccontextmanager
+    async def _link_for(self, db: int) -> AsyncIterator[Link]:
+        link = await self._target.redial(db, cap_bytes=_LARGE_CAP_BYTES)
+        try:
+            yield link
+        finally:
+            await link.close()
+
+
+class CapturedWriter(Looker):
+    """Changes keys of one server for one job. Several tasks may call it at once, each with a link of its own.
+
+    *captures*: None keeps nothing. *limit_bytes*: larger values are not captured. *exact*: the server packs values as
+    who made the payloads does.
+    """
+
+    def __init__(
+        self, target: Server, captures: Captures | None, *, limit_bytes: int, exact: bool, group_keys: int = GROUP_KEYS
+    ) -> None:
+        super().__init__(target, limit_bytes=limit_bytes, group_keys=group_keys)
+        self._exact = exact
+        self._captures = captures
+
+    def intended(self, dump: bytes, expire_at_ms: int) -> Intended:
+        """What stands there once *dump* is restored."""
+        return Intended(fingerprint(dump, exact=self._exact), expire_at_ms)
+
+    async def _write(self, link: Link, db: int, changes: list[Change]) -> list[Reply]:
+        async def act(places: list[int]) -> list[Reply] | None:
+            parts = [piece for place in places for piece in changes[place].command]
+            request = resp.joined([resp.MULTI, *parts, resp.EXEC], _SEND_BYTES)
+            replies = await link.ask_parts(request, len(places) + 2)
+            done = replies[-1]
+            if isinstance(done, list):
+                return done
+            if done is None:
+                return None
+            errors = [reply if isinstance(reply, ErrorReply) else None for reply in replies[1:-1]]
+            return [error or done for error in errors]
+
+        return await self.around(link, db, changes, act)
+
+    async def over(self, link: Link, db: int, change: Change, act: Callable[[], Awaitable[Reply]]) -> Reply:
+        """Capture what *change* is about, then have *act* make it: its answer, None if nothing was changed."""
+        await self._portions(link, db, [change])
+
+        async def one(places: list[int]) -> list[Reply] | None:
+            answer = await act()
+            return None if answer is None else [answer]
+
+        return (await self.around(link, db, [change], one))[0]
+
+    async def around(self, link: Link, db: int, changes: list[Change], act: Act) -> list[Reply]:
+        """Capture what *changes* are about, then have *act* make those that may be made, in one transaction."""
+        found = await self._look(link, db, changes)
+        answers: list[Reply] = [None] * len(changes)
+        going: list[int] = []
+        for place, change in enumerate(changes):
+            answer = self._verdict(db, change, found[place])
+            answers[place] = answer
+            if answer is None:
+                going.append(place)
+        if not going:
+            await link.command("UNWATCH")
+            return answers
+        kept = await self._capture(db, changes, found, going) if self._captures is not None else []
+        done = await act(going)
+        crash(_CHANGED)
+        self._settle(db, changes, kept, dict(zip(going, done or [], strict=False)))
+        for place, answer in zip(going, done if done is not None else [MOVED] * len(going), strict=True):
+            answers[place] = answer
+        return answers
+
+    def _verdict(self, db: int, change: Change, found: Found | ErrorReply) -> Reply:
+        """An answer where nothing is to be done, else None."""
+        if isinstance(found, ErrorReply):
+            return found
+        known = change.expected is not None or change.intended == NOTHING
+        if known and self._holds(found, change.intended):
+            return ALREADY
+        if change.expected is not None and not any(self._holds(found, one) for one in change.expected):
+            return OTHERS
+        known = self._captures is None or self._captures.taken(db, change.name)
+        return ErrorReply(TOO_LARGE) if found.dump == b"" and not known and not self._took(db, change, found) else None
+
+    @property
+    def _kept(self) -> Captures:
+        assert self._captures is not None
+        return self._captures
+
+    async def _capture(
+        self, db: int, changes: list[Change], found: list[Found | ErrorReply], going: list[int]
+    ) -> list[tuple[int, list[int]]]:
+        """Keep what is to be kept before the change: number and places of what was new, and of what was known."""
+        captures, new, known = self._kept, list[int](), list[int]()
+        for place in going:
+            name = changes[place].name
+            took = captures.taken(db, name) or (bool(captures.open) and self._took(db, changes[place], found[place]))
+            (known if took else new).append(place)
+        order = sorted(new, key=lambda place: found[place].dump is None)  # type: ignore[union-attr]
+        number = again = 0
+        if order:
+            number = await self._append(db, changes, found, order)
+        if known:
+            names = [changes[place].name for place in known]
+            intended = [changes[place].intended for place in known]
+            again = await captures.archive.again(db, names, intended)
+            captures.begin(db, again, names, intended)
+        return [(number, order), (again, known)]
+
+    async def _append(self, db: int, changes: list[Change], found: list[Found | ErrorReply], order: list[int]) -> int:
+        columns = Columns(db, self._target.features.dump_version, [], [], [])
+        absent: list[bytes] = []
+        for place in order:
+            name, now = changes[place].name, found[place]
+            assert isinstance(now, Found)
+            if now.dump is None:
+                absent.append(name)
+            else:
+                columns.keys.append(name)
+                columns.bodies.append(now.dump[:-FOOTER_BYTES])
+                columns.deadlines.append(now.expire_at_ms)
+        intended = [changes[place].intended for place in order]
+        number = await self._kept.archive.capture(db, Held(columns, absent), intended)
+        self._kept.begin(db, number, columns.keys + absent, intended)
+        return number
+
+    def _took(self, db: int, change: Change, found: Found | ErrorReply) -> bool:
+        """Whether an earlier attempt, of which no answer came, was carried out; then it is noted."""
+        assert isinstance(found, Found)
+        for number, place, intended in self._kept.open.get((db, change.name), ()):
+            alike = found.dump is not None and change.dump is not None and found.expire_at_ms == intended.expire_at_ms
+            if self._holds(found, intended) or (
+                alike and intended == change.intended and same_value(found.dump or b"", change.dump or b"")
+            ):
+                self._kept.archive.took(number, [place])
+                self._kept.take(db, [change.name])
+                return True
+        return False
+
+    def _settle(
+        self,
+        db: int,
+        changes: list[Change],
+        kept: list[tuple[int, list[int]]],
+        done: dict[int, Reply],
+    ) -> None:
+        """Note what was changed; forget what was not."""
+        for number, order in kept:
+            if not order:
+                continue
+            took = [at for at, place in enumerate(order) if place in done and not isinstance(done[place], ErrorReply)]
+            names = [changes[place].name for place in order]
+            if took:
+                self._kept.archive.took(number, None if len(took) == len(order) else took)
+                self._kept.take(db, [names[at] for at in took])
+            if len(took) < len(order):
+                made = set(took)
+                self._kept.undone(db, number, [name for at, name in enumerate(names) if at not in made])
+
+
+def _found(replies: list[Reply], count: int, *, exact: bool) -> list[Found | ErrorReply]:
+    """Deadlines and payloads, in order; an error where there is one."""
+    if exact:
+        deadlines, dumps = replies[:count], replies[count:]
+    else:
+        before, *lives, after = replies[: count + 2]
+        dumps = replies[count + 2 :]
+        clock = sum(int(part) * scale for part, scale in zip(before, (1000, 0.001), strict=True))
+        late = sum(int(part) * scale for part, scale in zip(after, (1000, 0.001), strict=True))
+        deadlines = [round((clock + late) / 2) + life if type(life) is int and life >= 0 else life for life in lives]
+    found: list[Found | ErrorReply] = []
+    for deadline, dump in zip(deadlines, dumps, strict=True):
+        refused = next((one for one in (deadline, dump) if isinstance(one, ErrorReply)), None)
+        if refused is not None:
+            found.append(refused)
+        elif dump is not None and len(dump) <= FOOTER_BYTES:
+            raise ValueError("a payload that is none")
+        else:
+            found.append(Found(dump, deadline if dump is not None and deadline >= 0 else NO_DEADLINE))
+    return found

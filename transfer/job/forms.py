@@ -2,7 +2,8 @@
 
 name.rdb  -> RdbForm: AUX as servers write them, functions
 name.xfer -> ArchiveForm: who made it, of which server, when, with what filters; no addresses, no secrets
--         -> the same, to standard output        name.xfer.age -> the same, through age
+name.jsonl -> JsonlForm
+-         -> the archive, to standard output        name.xfer.age -> the same, through age
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from transfer.endpoint.file.age import AgeReader, AgeWriter, Recipients, own_key
 from transfer.endpoint.file.newfile import NewFile
 from transfer.endpoint.file.outstream import OutStream
 from transfer.endpoint.file.sink import Form, OutFile
+from transfer.endpoint.jsonl.form import JsonlForm
 from transfer.endpoint.rdb.form import RdbForm
 from transfer.endpoint.redis.server import Server
-from transfer.model.endpoint import RDB_SCHEME
+from transfer.model.endpoint import JSONL_SCHEME, RDB_SCHEME
 from transfer.model.plan import CopyPlan, CopyRequest
 from transfer.pipeline.buckets import BucketStore
 
@@ -45,6 +47,8 @@ def making_of(request: CopyRequest, plan: CopyPlan, source: Server, functions: l
     path = Path(request.target.path)
     if request.target.scheme == RDB_SCHEME:
         return Making(RdbForm(source.features.dump_version, _notes(source), functions), partial(NewFile, path))
+    if request.target.scheme == JSONL_SCHEME:
+        return Making(JsonlForm(), partial(NewFile, path))
     head, facts = _head(plan, source, began_ms), items.Facts(_facts(plan), functions)
     form = partial(ArchiveForm, head, facts, request.level, lambda: BucketStore(0, spill_dir=request.spill_dir))
     if request.target.is_stdio:

@@ -30,8 +30,8 @@ class Secret:
         return hash(self._value)
 
 
-RDB_SCHEME, ARCHIVE_SCHEME = "rdb", "xfer"
-FILE_SCHEMES = (RDB_SCHEME, ARCHIVE_SCHEME)
+RDB_SCHEME, ARCHIVE_SCHEME, JSONL_SCHEME = "rdb", "xfer", "jsonl"
+FILE_SCHEMES = (RDB_SCHEME, ARCHIVE_SCHEME, JSONL_SCHEME)
 """Schemes of places that are files; also their endings."""
 AGE_ENDING, STDIO = ".age", "-"
 
@@ -40,7 +40,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     """One place as its URL or file name says: a server or a file. `str()` of it is redacted and safe to show.
 
     `db` is None when the URL names no logical database (all of them are meant).
-    `path` is set for unix sockets and files (`scheme` is `rdb` or `xfer` then), else `host` and `port` hold.
+    `path` is set for unix sockets and files (`scheme` is its ending then), else `host` and `port` hold.
     """
 
     scheme: str = "redis"

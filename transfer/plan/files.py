@@ -15,11 +15,12 @@ import anyio
 from transfer.endpoint.archive.walk import ArchiveWalk
 from transfer.endpoint.file.age import recipients_of
 from transfer.endpoint.file.file import DataFile
+from transfer.endpoint.jsonl.walk import JsonlWalk
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.abilities import unlikely_key
 from transfer.endpoint.redis.server import Server
 from transfer.job.undo import add_room, changes_keys
-from transfer.model.endpoint import ARCHIVE_SCHEME, Features, Identity
+from transfer.model.endpoint import ARCHIVE_SCHEME, JSONL_SCHEME, Features, Identity
 from transfer.model.errors import FileMissingError, PermissionDeniedError, UsageError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, narrows
 from transfer.model.selection import Selection
@@ -259,6 +260,8 @@ def _new_file_side(request: CopyRequest, here: Look) -> Side:
 
 
 def _new_form(request: CopyRequest, version: int) -> str:
+    if request.target.scheme == JSONL_SCHEME:
+        return JsonlWalk.form
     if request.target.scheme != ARCHIVE_SCHEME:
         return f"RDB version {version}"
     said = f"{ArchiveWalk.form}, zstd level {request.level}"

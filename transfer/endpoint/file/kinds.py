@@ -8,8 +8,9 @@ from typing import BinaryIO, cast
 from transfer.endpoint.archive.walk import ArchiveWalk, Opener
 from transfer.endpoint.file.age import AgeReader, identities_of
 from transfer.endpoint.file.block import Walk
+from transfer.endpoint.jsonl.walk import JsonlWalk
 from transfer.endpoint.rdb.walk import RdbWalk
-from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME, STDIO
+from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME, JSONL_SCHEME, STDIO
 from transfer.model.errors import UsageError
 from transfer.wire.url import environment_secret
 
@@ -34,6 +35,8 @@ def walk_of(path: Path, *, identity: str = "", deep: bool = False, salvage: bool
         raise UsageError("--identity is for encrypted archives", where=str(path), hint="name.xfer.age")
     if path.suffix.lower() == f".{ARCHIVE_SCHEME}":
         return ArchiveWalk(path, deep=deep, salvage=salvage)
+    if path.suffix.lower() == f".{JSONL_SCHEME}":
+        return JsonlWalk(path, salvage=salvage)
     return RdbWalk(path, salvage=salvage)
 
 

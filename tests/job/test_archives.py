@@ -20,7 +20,7 @@ from tests.job.filling import fill, size
 from tests.job.test_exporting import exported
 from tests.job.test_importing import ODD, fill_whole, imported
 from tests.rdbfiles import IN_2099_MS, saved
-from tests.servers import VERSIONS, ask, running
+from tests.servers import NEWEST, VERSIONS, ask, need, running
 from transfer.codec.archive.items import AsOf, Columns, Head, Keys, Manifest
 from transfer.codec.archive.reader import ArchiveReader
 from transfer.codec.archive.writer import ArchiveWriter
@@ -356,6 +356,19 @@ async def test_lines_of_json_are_lossless(tmp_path: Path) -> None:
         assert await ask(target, "GET", "until") == b"mine"
         path.write_bytes(path.read_bytes()[:-5])
         assert_failed(await imported(path, target, tmp_path, "--on-conflict", "skip"), 12, "E1201", "line")
+
+
+@pytest.mark.parametrize("ending", ["xfer", "rdb"])
+async def test_a_backup_is_restored_on_trial(ending: str, tmp_path: Path) -> None:
+    """Into a server that is gone afterwards; what came of it is in the notes."""
+    need(NEWEST)
+    async with running() as source:
+        fill(source.address, KEYS)
+        said = await exported(source, tmp_path / f"out.{ending}", tmp_path, "--trial-restore")
+    assert (said.exit, said.result["verified"]) == (0, True), said
+    assert any(f"trial restore: {KEYS:,} of {KEYS:,} keys" in note for note in said.result["notes"]), said
+    refused = await run("export", source.url, "-", "--trial-restore", "--json", state=tmp_path)
+    assert refused.exit == 2
 
 
 async def test_a_list_of_names_chooses_among_the_keys_of_a_file(tmp_path: Path) -> None:

@@ -354,6 +354,16 @@ class Packing:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class Trial:
+    """What a backup has to prove."""
+
+    trial_restore: Annotated[
+        bool, _flag(_PROOF, "--trial-restore", "", "Restore the file into a throw-away server, and compare it there.")
+    ] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Opening:
     """What opens an encrypted archive."""
 

@@ -35,6 +35,7 @@ from transfer.cli.options import (
     Rename,
     Rescue,
     Store,
+    Trial,
     Waits,
     What,
 )
@@ -105,6 +106,7 @@ def copy_request(
     packing: Packing = Packing(),  # noqa: B008
     rescue: Rescue = Rescue(),  # noqa: B008
     opening: Opening = Opening(),  # noqa: B008
+    trial: Trial = Trial(),  # noqa: B008
 ) -> CopyRequest:
     """What `copy` and `verify` were asked for.
 
@@ -153,6 +155,7 @@ def copy_request(
         level=_level(packing.level, target),
         salvage=rescue.salvage,
         encrypt_to=_recipients(packing.encrypt_to, target),
+        trial_restore=_trial(trial, target),
         identity=str(Path(opening.identity).absolute()) if opening.identity else "",
         connect_timeout_ms=connect_timeout_ms,
         timeout_ms=timeout_ms,
@@ -315,6 +318,12 @@ def _level(level: int | None, target: str) -> int:
     if not target.lower().endswith((f".{ARCHIVE_SCHEME}", AGE_ENDING, STDIO)):
         raise UsageError("--level is for archives", hint="name the file ....xfer")
     return level
+
+
+def _trial(trial: Trial, target: str) -> bool:
+    if trial.trial_restore and target.lower().endswith((AGE_ENDING, STDIO)):
+        raise UsageError("--trial-restore needs a file that can be read here", hint="name.xfer, without encryption")
+    return trial.trial_restore
 
 
 def _recipients(words: tuple[str, ...], target: str) -> tuple[str, ...]:

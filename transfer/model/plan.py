@@ -66,6 +66,7 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     salvage: bool = False
     encrypt_to: tuple[str, ...] = ()
     identity: str = ""
+    trial_restore: bool = False
     connect_timeout_ms: int = 10_000
     timeout_ms: int = 30_000
     give_up_after_ms: int = 300_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from transfer.cli.commands.moving import move
-from transfer.cli.options import PLACE, Moving, Opening, Packing, Rescue
+from transfer.cli.options import PLACE, Moving, Opening, Packing, Rescue, Trial
 
 
 def import_(
@@ -37,7 +37,8 @@ def export(
     file: Annotated[str, PLACE],
     /,
     *,
-    packing: Packing = Packing(),  # noqa: B008 - frozen, as is the next
+    packing: Packing = Packing(),  # noqa: B008 - frozen, as are all below
+    trial: Trial = Trial(),  # noqa: B008
     moving: Moving = Moving(),  # noqa: B008
 ) -> int:
     """Write the keys of a live server into a file, an archive or an RDB; then verify.
@@ -52,4 +53,4 @@ def export(
         What is made: name.xfer, a compressed archive, name.xfer.age, an encrypted one, `-`, an archive on standard
         output, or name.rdb, from which servers can be started.
     """
-    return move(source, file, "export", moving, packing=packing)
+    return move(source, file, "export", moving, packing=packing, trial=trial)

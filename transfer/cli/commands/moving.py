@@ -71,7 +71,12 @@ async def _export(request: CopyRequest, observer: Observer) -> Report:
     from transfer.job.exporting import run_export
     from transfer.plan.files import plan_export
 
-    return await run_export(request, observer, plan_export)
+    report = await run_export(request, observer, plan_export)
+    if request.trial_restore and not request.dry_run:
+        from transfer.job.trial import restore_on_trial
+
+        await restore_on_trial(partial(_import, job=""), request, report)
+    return report
 
 
 async def _undo(request: CopyRequest, observer: Observer, *, job: str) -> Report:

@@ -22,6 +22,7 @@ from transfer.bench.questions import QUESTIONS
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = {"copy": 2_000, "verify": 2_000, "round_trip": 500, "value_size": 2_000, "growth": 2_000, "latency": 2_000}
+SMALL |= {"export": 1_000, "import": 1_000}
 COSTS = {"source_cpu_s", "target_cpu_s", "engine_cpu_s", "rss_mib", "keys_per_s", "mb_per_s"}
 
 
@@ -57,7 +58,7 @@ async def test_every_question_is_answered_on_real_servers(question: str, tmp_pat
     assert found["ratios"]
     assert set(found["ratios"]) <= set(QUESTIONS[question].ratios)
     assert all(row["seconds"] > 0 for row in found["median"].values())
-    ours = [row for way, row in found["median"].items() if way.startswith("copy")]
+    ours = [row for way, row in found["median"].items() if way.startswith(("copy", "export"))]
     assert ours
     assert all(row.keys() >= COSTS and row["rss_mib"] > 10 for row in ours)
     text = "\n".join(table.lines(found))

@@ -92,7 +92,7 @@ async def against_run(seed: int, source: ThrowawayServer, target: ThrowawayServe
 
 async def _run(command: str, left: Any, right: Any, state: Path, form: str) -> None:
     if command == "copy":
-        await copied(left, right, state, format=form, **LIMITS)
+        await copied(left, right, state, format=form, fresh=True, **LIMITS)  # a proxy may get an earlier one's port
     else:
         request = CopyRequest(source=left, target=right, state_dir=str(state), spill_dir=str(state), **LIMITS)
         await run_verify(request, Watching(), plan_verify)

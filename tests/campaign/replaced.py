@@ -62,6 +62,33 @@ def source_restarted(bench: Bench) -> None:
     bench.good(run, source, target)
 
 
+@case(
+    "S15empty", "source back in mid-scan without its data: stopped, not resumed; with its data: resumed", 50, slow=True
+)
+def source_lost_its_data(bench: Bench) -> None:
+    source, target = role(bench, "saved source"), role(bench, "target")
+    bench.fill(source, KEYS)
+    source.ask("SAVE")
+    kept, saved, aside = source.holds, source.folder / "dump.rdb", source.folder / "aside.rdb"
+    saved.replace(aside)
+    run = struck(bench, source, target, source.restart)
+    _refused_as_emptied(run)
+    there = target.size()
+    _refused_as_emptied(bench.run("resume", name="too soon", environment=SECRETS))
+    need(target.size() == there > 0, "the target was touched:", there, target.size())
+    source.kill()
+    aside.replace(saved)
+    source.start()
+    source.holds = kept
+    bench.good(bench.run("resume", name="resumed", environment=SECRETS), source, target)
+
+
+def _refused_as_emptied(run: Run) -> None:
+    error = run.result.get("error") or {}
+    need((run.exit, error.get("code")) == (4, "E215"), "an emptied source was not refused:", run.told())
+    need("transfer resume" in error["hint"], "no way on is told:", error)
+
+
 @case("S16", "target killed: no persistence, back empty / older; or appendfsync everysec", 50, slow=True)
 def target_restarted(bench: Bench) -> None:
     kind = ("empty", "older", "log")[bench.seed % 3]

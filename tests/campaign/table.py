@@ -34,17 +34,21 @@ def main(paths: list[str]) -> int:
     """Print the page."""
     runs: dict[tuple[str, int], dict[str, Any]] = {}
     mutants: list[dict[str, Any]] = []
+    lies: list[dict[str, Any]] = []
     for path in paths:
-        for line in Path(path).read_text().splitlines():
+        for line in filter(lambda line: line.startswith("{"), Path(path).read_text().splitlines()):
             told = json.loads(line)
             if "mutant" in told:
                 mutants = [*(other for other in mutants if other["mutant"] != told["mutant"]), told]
+            elif "verdicts" in told:
+                lies.append(told)
             elif "seed" in told:
                 runs[told["case"], told["seed"]] = told
     print(_HEAD)
     _versions(list(runs.values()))
     _rows(runs)
     _points(list(runs.values()))
+    _lies(lies)
     _broken(mutants)
     return 0
 
@@ -89,6 +93,20 @@ def _points(runs: list[dict[str, Any]]) -> None:
         for name, count in sorted(hits.items()):
             print(f"| `{name}` | {count} |")
         print()
+
+
+def _lies(lies: list[dict[str, Any]]) -> None:
+    """What `tests.campaign.hostile` told."""
+    for told in lies:
+        verdicts, links = told["verdicts"], Counter[bool]()
+        for verdict, count in verdicts.items():
+            links[verdict.startswith("link ")] += count
+        failures = sum(count for verdict, count in verdicts.items() if "FAILED" in verdict)
+        ends = ", ".join(f"{verdict} {count:,}" for verdict, count in verdicts.items())
+        print("## Servers that lie (N7)\n")
+        print(f"Malformed RESP, {links[True]:,} times to one connection and in {links[False]:,} whole runs:")
+        print(f"{failures} crashes or hangs; the slowest took {told['slowest_s']} s, and resident memory was")
+        print(f"{told['peak_rss_mib']} MiB at most. How they ended: {ends}.\n")
 
 
 def _broken(mutants: list[dict[str, Any]]) -> None:

@@ -273,6 +273,22 @@ def test_quiet_leaves_out_plan_and_progress_only() -> None:
     assert "warning: functions" in err
 
 
+@pytest.mark.parametrize(
+    ("match", "rejected", "said"),
+    [
+        (0, 300, "NOT VERIFIED  full: nothing was proved, 300 of 300 keys were rejected, in"),
+        (200, 100, "PARTLY VERIFIED  full: 200 of 300 keys match, in"),
+    ],
+)
+def test_what_was_rejected_is_not_called_verified(match: int, rejected: int, said: str) -> None:
+    """In words; the JSON result tells it by its counts and exit 3."""
+    report = _report(exit=3)
+    report.verify = VerifyResult(checked=300, match=match, rejected=rejected, seconds=1.5)
+
+    assert any(line.startswith(said) for line in _text(report)[0].splitlines())
+    assert (_json(report)[-1]["verified"], _json(report)[-1]["ok"]) == (True, False)
+
+
 def test_a_dry_run_ends_with_the_hash_of_its_plan() -> None:
     """For --approved-plan; and says that nothing was written."""
     out, _ = _text(_report(), dry_run=True)

@@ -99,7 +99,11 @@ async def test_a_copy_that_succeeds_tells_no_secret(loud: tuple[str, ...], tmp_p
         for place, words, exit_code in (
             (url(source, login("", URL_PASSWORD)), (), 0),
             (url(source, login("app", ACL_PASSWORD)), ("--on-conflict", "skip", "--label", "again"), 0),
-            (url(source, login("app", ACL_PASSWORD)), ("--on-conflict", "replace", "--format", "logical", "--allow", "no-undo"), 0),
+            (
+                url(source, login("app", ACL_PASSWORD)),
+                ("--on-conflict", "replace", "--format", "logical", "--allow", "no-undo"),
+                0,
+            ),
         ):
             said = await run("copy", place, url(target), *words, *loud, state=tmp_path, **by_environment)
             assert said.exit == exit_code, said

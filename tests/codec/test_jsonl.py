@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.codec.values import MOMENTS, VALUES
@@ -39,6 +39,7 @@ ROWS = st.builds(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(rows=st.lists(ROWS, max_size=4), size=st.integers(1, 500))
 def test_every_row_comes_back(rows: list[Row], size: int) -> None:
     """Every type, with groups, pending entries, counters, deadlines of fields; any bytes, however they are cut."""

@@ -25,10 +25,16 @@ from tests.job import copying
 from tests.job.filling import beside, fill, size, until
 from tests.job.test_copy_strings import calls
 from tests.job.watching import Watching
+from tests.rdbfiles import saved
 from tests.servers import ask, running
 from transfer.endpoint.redis.throwaway import ThrowawayServer
+from transfer.job.importing import run_import
+from transfer.model.endpoint import Address
 from transfer.model.errors import GuardError, IncompatibleError
+from transfer.model.plan import CopyRequest
 from transfer.model.report import Report
+from transfer.pipeline.pace import Pace
+from transfer.plan.files import plan_import
 
 _KEYS = 60_000
 copied = partial(copying.copied, pace="polite")
@@ -277,3 +283,56 @@ async def test_the_pace_is_changed_while_it_runs(tmp_path: Path) -> None:
     assert "rate 200 keys/s, bwlimit 50.0 MiB/s" in text.out
     assert lifted.out.strip().endswith("max, bwlimit 50.0 MiB/s")
     assert (report.keys.written, report.verified) == (5_000, True)
+
+
+@pytest.mark.parametrize(("route", "rate"), [("scan", 1000), ("psync", 1000), ("file", 1000), ("scan", 3)])
+async def test_a_rate_is_kept_key_by_key_not_page_by_page(
+    route: str, rate: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No batch holds more than a tenth of a second's keys; at the least one."""
+    kept, batches = Pace.wait, list[int]()
+
+    async def noted(self: Pace, keys: int, size_bytes: int) -> None:
+        batches.append(keys)
+        await kept(self, keys, size_bytes)
+
+    monkeypatch.setattr(Pace, "wait", noted)
+    keys = rate if rate > 100 else 6
+    async with running("redis-7.0", "--repl-diskless-sync-delay", "0") as source, running() as target:
+        fill(source.address, keys)
+        pace: dict[str, Any] = {"rate_keys_per_s": rate, "pace": "max"}
+        if route == "file":
+            path = str(await saved(source, tmp_path / "d.rdb"))
+            request = CopyRequest(
+                source=Address(scheme="rdb", path=path),
+                target=target.address,
+                state_dir=str(tmp_path),
+                rate_keys_per_s=rate,
+            )
+            report = await run_import(request, Watching(consents=True), plan_import)
+        else:
+            report = await copied(source, target, tmp_path, route=route, allow=frozenset({"fork"}), **pace)
+
+    assert (report.exit, report.keys.written) == (0, keys)
+    assert 0 < max(batches) <= max(1, rate // 10)
+    assert sum(batches) == keys
+
+
+async def test_a_bandwidth_is_kept_by_small_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Once sizes are known, a batch is a tenth of a second's bytes; they are estimates, so twice as much is fine."""
+    kept, batches = Pace.wait, list[int]()
+
+    async def noted(self: Pace, keys: int, size_bytes: int) -> None:
+        batches.append(size_bytes)
+        await kept(self, keys, size_bytes)
+
+    monkeypatch.setattr(Pace, "wait", noted)
+    async with running() as source, running() as target:
+        with oracle.client(source.address) as client, client.pipeline(transaction=False) as pipe:
+            for number in range(2000):
+                pipe.set(f"k{number}", os.urandom(1000))
+            pipe.execute()
+        report = await copied(source, target, tmp_path, bwlimit_bytes_per_s=1 << 20, batch=500, pace="max")
+
+    assert (report.exit, report.keys.written) == (0, 2000)
+    assert max(batches[len(batches) // 2 :]) <= 2 * (1 << 20) // 10

@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from tests import oracle
+from tests.cli.running import transfer
 from tests.faults import Stall, proxy
 from tests.job.copying import Place, copied
 from tests.job.filling import beside, fill, size, until
@@ -21,7 +22,7 @@ from tests.job.watching import Watching
 from tests.servers import ask, running
 from transfer.endpoint.redis.throwaway import ThrowawayServer
 from transfer.model.endpoint import Address
-from transfer.model.errors import GaveUpError, ReadOnlyTargetError, ReplacedError
+from transfer.model.errors import EmptiedSourceError, GaveUpError, ReadOnlyTargetError, ReplacedError
 from transfer.model.report import Report, Verdict
 
 SEEDS = range(int(os.environ.get("TRANSFER_FAULT_SEEDS", "2")))
@@ -82,22 +83,59 @@ async def test_a_source_restarted_from_its_save_loses_nothing(seed: int, tmp_pat
         oracle.assert_same(source.address, target.address)
 
 
-async def test_a_source_restarted_empty_is_not_called_a_success(tmp_path: Path) -> None:
-    """What had been copied is not at the source any more: it changed, exit 7, and the restart is named."""
+@pytest.mark.parametrize("names_kept", [True, False], ids=["names kept", "names hashed"])
+async def test_a_source_restarted_empty_stops_the_copy_until_it_has_its_data_again(
+    names_kept: bool, tmp_path: Path
+) -> None:
+    """Exit 4, with what happened and the command; a resume is refused as long, then goes on and ends well."""
     async with running() as source, running() as target:
         fill(source.address, KEYS)
+        await ask(source, "SAVE")
+        _, folder = await ask(source, "CONFIG", "GET", "dir")
+        saved = Path(folder.decode()) / "dump.rdb"
+        kept = saved.rename(tmp_path / "kept.rdb")
 
-        async def strike() -> None:
+        async def restart() -> None:
             await source.kill()
             await source.restart()
 
-        watching = Watching(consents=True)
-        report = await struck(source, target, tmp_path, strike, reached=some_keys_at(target, 1), watching=watching)
+        with pytest.raises(EmptiedSourceError, match=f"held {KEYS:,} keys and came back .* with 0") as failed:
+            await struck(source, target, tmp_path, restart, reached=some_keys_at(target, 1), hash_keys=not names_kept)
+
+        copied_keys = size(target.address)
+        assert 0 < copied_keys < KEYS
+        assert failed.value.exit_code == 4
+        assert f"transfer resume {failed.value.facts['job']} --state {tmp_path}" in failed.value.hint
+        again = transfer("resume", "--json", "--state", str(tmp_path))
+        assert (again.exit, again.result["error"]["code"]) == (4, "E215"), again
+        assert size(target.address) == copied_keys
+
+        await source.kill()
+        kept.rename(saved)
+        await source.restart()
+        ended = transfer("resume", "--json", "--state", str(tmp_path))
+        assert (ended.exit, ended.result["verified"], ended.result["keys"]["conflicts"]) == (0, True, 0), ended
+        oracle.assert_same(source.address, target.address)
+
+
+async def test_a_source_whose_keys_all_expired_while_it_was_restarted_is_gone_on_with(tmp_path: Path) -> None:
+    """Nothing must still be there: an empty server is what it should be."""
+    async with running() as source, running() as target:
+        fill(source.address, 0)
+        with oracle.client(source.address) as client, client.pipeline(transaction=False) as pipe:
+            for number in range(KEYS):
+                pipe.set(f"k{number}", number, px=1_500)
+            pipe.execute()
+
+        async def strike() -> None:
+            await source.kill()
+            await until(lambda: size(target.address) == 0)
+            await source.restart()
+
+        report = await struck(source, target, tmp_path, strike, reached=some_keys_at(target, 1))
 
         assert_named(report, "source")
-        assert report.exit == 7
-        assert report.verify is not None
-        assert report.verify.changed == size(target.address) > 0
+        assert report.exit in (0, 7)
 
 
 async def test_a_source_address_that_leads_to_a_stranger_is_left(tmp_path: Path) -> None:

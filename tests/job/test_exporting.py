@@ -21,6 +21,7 @@ from transfer.codec.archive.items import AsOf, Facts, Head
 from transfer.codec.dump import stamp
 from transfer.endpoint.archive.form import ArchiveForm
 from transfer.endpoint.file.file import DataFile
+from transfer.endpoint.file.newfile import NewFile
 from transfer.endpoint.file.sink import FileSink, Form
 from transfer.endpoint.rdb.form import RdbForm
 from transfer.endpoint.redis.landing import Approach
@@ -230,7 +231,7 @@ async def test_a_key_that_was_read_twice_is_in_the_file_once(form: Callable[[], 
     names, ledger = BucketStore(0), Ledger()
     approach = Approach(Mapping({0: 0, 1: 1}), tally)
     sink = FileSink(
-        tmp_path / "out.file",
+        lambda job: NewFile(tmp_path / "out.file", job),
         "job",
         form(),
         approach=approach,

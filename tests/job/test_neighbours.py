@@ -23,7 +23,7 @@ from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.throwaway import ThrowawayServer
 from transfer.job.identity import process_age_s
 from transfer.job.neighbours import refuse_neighbours
-from transfer.model.errors import LockedError
+from transfer.model.errors import GuardError, LockedError
 from transfer.wire.dial import Dialer
 
 OTHER = "20261122-1931-7f3a"
@@ -88,6 +88,21 @@ async def test_a_live_writer_at_the_target_refuses_the_copy(host: str, tmp_path:
         assert f"transfer jobs list on {host}" in refused.value.hint
 
         assert (await copied(source, target, tmp_path)).keys.written == 50
+
+
+async def test_a_live_writer_is_told_before_consent_is_asked(tmp_path: Path) -> None:
+    """What it writes would be asked about as a stranger's. The look leaves nothing there, nor does a refusal."""
+    async with running() as source, running() as target:
+        fill(source.address, 50)
+        fill(target.address, 5)
+        watching = Watching(consents=False)
+        with held(target), pytest.raises(LockedError):
+            await copied(source, target, tmp_path, watching, on_conflict="", allow=frozenset())
+
+        watching = Watching(consents=False)
+        with pytest.raises(GuardError, match="nonempty-target"):
+            await copied(source, target, tmp_path, watching, on_conflict="", allow=frozenset(), fresh=True)
+        assert _writers(target) == 0
 
 
 async def test_a_writer_in_another_database_is_not_in_the_way(tmp_path: Path) -> None:

@@ -252,6 +252,23 @@ async def test_keys_that_reached_their_deadlines_do_not_speak_against_a_target(t
         assert size(target.address) + said.result["verify"]["changed"] == 100, said
 
 
+async def test_where_names_are_hashed_and_none_is_found_again_that_is_said(tmp_path: Path) -> None:
+    """Keys with deadlines say nothing about the target: the reason is the hashing, not that they expired."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        with oracle.client(source.address) as server, server.pipeline(transaction=False) as pipe:
+            for number in range(KEYS):
+                pipe.pexpire(b"k%d" % number, 3_600_000)
+            pipe.execute()
+        copy(source, target, tmp_path, "--hash-keys", crash="trail.flushed:8")
+
+        said = resume(tmp_path)
+
+        assert said.exit == 0, said
+        told = [line["message"] for line in said.lines if "no key is left to recognise" in line.get("message", "")]
+        assert ["names were not kept (--hash-keys)" in text and "deadlines" not in text for text in told] == [True]
+
+
 async def test_a_trail_that_is_damaged_costs_time_only(tmp_path: Path) -> None:
     """Everything is read again; what is equal is skipped."""
     async with running() as source, running() as target:

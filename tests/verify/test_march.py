@@ -614,11 +614,26 @@ def large(*names: str) -> list[tuple[Any, ...]]:
     return [("SETRANGE", name, (9 << 20) - 1, "x") for name in names]
 
 
+async def test_a_value_much_larger_than_its_payload_is_compared_in_pieces() -> None:
+    """Payloads are compressed; what a reply cannot hold is not taken for a difference."""
+    async with pair("redis-7.0", "redis-6.2") as both:
+        both.sides = tuple(
+            LiveKeyspace(side, limit_bytes=8 << 20, cap_bytes=1 << 20) for side in (both.left, both.right)
+        )  # type: ignore[assignment]
+        await both.both(*[("RPUSH", name, *["x" * (20 << 10)] * 200) for name in ("same", "differs")])
+        await send(both.right, ("LSET", "differs", 7, "y"))
+
+        result = await both.compare()
+
+        assert both.verdicts() == {b"differs": Verdict.VALUE}
+        assert result.match == 1
+
+
 async def test_what_is_too_large_to_be_compared_is_a_difference_that_says_so() -> None:
     """Nothing is called equal that was not compared: one item that passes every cap."""
     async with pair() as both:
         both.sides = LiveKeyspace(both.left, limit_bytes=1 << 20), LiveKeyspace(both.right, limit_bytes=1 << 20)
-        await both.both(("SET", "small", "x"), ("RPUSH", "large", "x" * (20 << 20)))
+        await both.both(("SET", "small", "x"), ("RPUSH", "large", "x" * (30 << 20)))
 
         result = await both.compare()
 

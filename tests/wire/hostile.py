@@ -54,6 +54,8 @@ for _name, _sent in {
     "list of 100 million": b"*100000000\r\n",
     "nested lists of 100 million": b"*100000000\r\n" * 6,
     "a huge list within a list": b"*2\r\n*100000000\r\n:1\r\n",
+    "a huge list far inside": b"*3\r\n$9000\r\n" + b"x" * 9000 + b"\r\n*1000000000\r\n",
+    "a huge push far inside": b"*3\r\n$9000\r\n" + b"x" * 9000 + b"\r\n>100000000\r\n",
     "length beyond 64 bits": b"$99999999999999999999999\r\n",
     "list length beyond 64 bits": b"*99999999999999999999999\r\n",
     "negative length": b"$-2\r\n",

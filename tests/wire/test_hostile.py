@@ -5,6 +5,7 @@ The whole campaign: python -m tests.campaign.hostile --seeds 0:20000
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import anyio
@@ -18,6 +19,7 @@ from tests.wire.test_link import raw_link, scripted
 from transfer.endpoint.redis import probe
 from transfer.job.record import peak_rss_bytes
 from transfer.model.errors import ForeignProtocolError, OversizedReplyError
+from transfer.wire.bounded import limit_is_known
 from transfer.wire.link import Link, declared
 
 _LINKS, _RUNS = 300, 12
@@ -69,6 +71,45 @@ async def test_a_reply_that_declares_too_much_is_refused_at_its_header(reply: by
             await link.ask(b"x", 2 if reply.startswith(b"+") else 1)
     assert link.closed
     assert peak_rss_bytes() - before < 32 << 20
+
+
+@pytest.mark.parametrize("header", [b"*1000000000\r\n", b"%1000000000\r\n", b"~100000000\r\n", b">100000000\r\n"])
+@pytest.mark.parametrize("ahead", [b"+OK\r\n" * 9000, b"*3\r\n$9000\r\n" + b"x" * 9000 + b"\r\n"])
+@pytest.mark.skipif(not limit_is_known(), reason="this hiredis is not the one whose limit is known")
+async def test_a_huge_list_far_behind_the_first_header_costs_neither_time_nor_memory(
+    ahead: bytes, header: bytes
+) -> None:
+    """hiredis would reserve its room, for a push fill it, and take seconds to let it go."""
+
+    async def boast(client: ByteStream) -> None:
+        await client.receive()
+        await client.send(ahead + header)
+        await anyio.sleep_forever()
+
+    before = peak_rss_bytes()
+    async with scripted(boast) as address:
+        link = await raw_link(address, timeout=20)
+        began = time.process_time()
+        with anyio.fail_after(10), pytest.raises(OversizedReplyError, match="a list that is too long"):
+            await link.ask(b"x", 9001)
+        del link
+    assert time.process_time() - began < 0.2
+    assert peak_rss_bytes() - before < 32 << 20
+
+
+async def test_as_many_elements_as_may_come_are_taken() -> None:
+    """The limit is that of the cap: no honest reply below it has more."""
+    reply = b"*1000\r\n" + b":1\r\n" * 1000
+
+    async def answer(client: ByteStream) -> None:
+        await client.receive()
+        await client.send(b"+OK\r\n" * 3000 + reply)
+        await anyio.sleep_forever()
+
+    async with scripted(answer) as address:
+        link = await raw_link(address, timeout=20)
+        assert (await link.ask(b"x", 3001))[-1] == [1] * 1000
+        await link.close()
 
 
 async def test_many_lists_of_nothing_are_refused() -> None:

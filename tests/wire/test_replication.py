@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import pytest
@@ -161,3 +161,56 @@ async def test_a_silent_server_is_not_waited_for() -> None:
     async with serving(listener, silent):
         with pytest.raises(LinkError):
             await _taken(Address(port=port), timeout=0.3)
+
+
+@asynccontextmanager
+async def _not_knowing(word: bytes, server: Address) -> AsyncIterator[tuple[Address, list[bytes]]]:
+    """*server* as one that has never heard of *word*; all that it was sent."""
+    heard: list[bytes] = []
+
+    async def pass_on(here: SocketStream, there: SocketStream) -> None:
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            async for data in here:
+                heard.append(data)
+                await there.send(data.replace(word, b"x" * len(word)))
+        await there.aclose()
+
+    async def serve(client: SocketStream) -> None:
+        upstream = await anyio.connect_tcp(server.host, server.port)
+        async with client, upstream, anyio.create_task_group() as group:
+            group.start_soon(pass_on, client, upstream)
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                async for data in upstream:
+                    await client.send(data)
+            group.cancel_scope.cancel()
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.listeners[0].extra(SocketAttribute.local_port)  # noqa: S610 - not Django's
+    async with serving(listener, serve):
+        yield Address(port=port), heard
+
+
+@pytest.mark.parametrize("disk", ["yes", "no"])
+async def test_a_server_without_rdb_only_never_hears_of_us_again(disk: str) -> None:
+    """As servers before 7.0 are: the RDB is whole, we hang up with its last byte, and no write counts on us."""
+    options = ("--repl-diskless-sync", disk, "--repl-diskless-sync-delay", "0")
+    async with running("redis-7.0", *options) as server:
+        await ask(server, "DEBUG", "POPULATE", 5000, "k", 100)
+        async with _not_knowing(b"rdb-only", server.address) as (address, heard):
+            sync = await FullSync.begin(Dialer(address))
+            await sync.framed()
+            reader = RdbReader()
+            while data := await sync.receive():
+                reader.feed(data)
+            link = await server.link()
+            await link.command("SET", "later", "v")
+            assert await link.command("WAIT", 1, 50) == 0
+            await link.close()
+            items = list(reader.take())
+            await sync.close()
+
+        assert not sync.rdb_only
+        assert sum(len(item.keys) for item in items if isinstance(item, Keys)) == 5000
+        assert isinstance(items[-1], End)
+        assert items[-1].checksum == "right"
+        assert not any(b"ACK" in data for data in heard)

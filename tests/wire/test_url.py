@@ -157,7 +157,7 @@ def test_an_rdb_file_is_a_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     """By its absolute path, whatever characters; passwords of the environment are not for it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRANSFER_SOURCE_PASSWORD", "secret")
-    for text in ("dump.rdb", "./a b#c?.RDB", "/var/lib/redis/dump.rdb", "all.xfer"):
+    for text in ("dump.rdb", "./a b#c?.RDB", "/var/lib/redis/dump.rdb", "all.xfer", "all.xfer.age", "a.jsonl"):
         found = with_password(parse_address(text), "source")
         assert (found.is_file, str(found), found.password) == (True, str((tmp_path / text).absolute()), None)
     with pytest.raises(PlaceError, match="UTF-8"):
@@ -173,12 +173,9 @@ def test_an_rdb_file_is_a_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "s3://bucket/key.xfer",
         "gs://bucket/key.rdb",
         "az://bucket/key.rdb",
-        "all.xfer.age",
-        "a.jsonl",
         "a.csv",
         "a.parquet",
         "keys.txt",
-        "-",
         "@production",
     ],
 )

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from transfer.cli.signals import SIGTERM_EXIT, Terminated
 from transfer.cli.told import with_state
-from transfer.model.errors import AGAIN, RESUME, InterruptedRunError, RefusedError, TransferError
+from transfer.model.errors import AGAIN, RESUME, FormatError, InterruptedRunError, RefusedError, TransferError
 from transfer.model.report import EXIT_ORDER, Report
 from transfer.report.log import redacted
 from transfer.report.names import printable, without_quoted
@@ -61,7 +61,11 @@ def hint_of(error: TransferError, job: str = "") -> str:
 
 
 def refused(report: Report | None, *, hash_keys: bool = False) -> TransferError | None:
-    """What a run that ended by itself with exit 3 failed at, with the commonest cause."""
+    """What a run that ended by itself with exit 3 failed at, with the commonest cause; or with 12, a damaged file."""
+    if report is not None and report.damage and report.exit == FormatError.exit_code:
+        places = f"{len(report.damage)} place{'s' * (len(report.damage) > 1)}"
+        said = f"{places} of the file could not be used: " + "\n".join(report.damage[:10])
+        return FormatError(said, hint="all that is whole is at the target; the rest needs another copy of it")
     if report is None or report.exit != RefusedError.exit_code:
         return None
     keys = report.keys

@@ -12,6 +12,7 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -27,15 +28,18 @@ from transfer.cli.options import (
     GiveUp,
     Keep,
     Names,
+    Opening,
     Pace,
     Packing,
     Proof,
     Rename,
+    Rescue,
     Store,
+    Trial,
     Waits,
     What,
 )
-from transfer.model.endpoint import ARCHIVE_SCHEME, Address
+from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME, STDIO, Address
 from transfer.model.errors import FileMissingError, UsageError
 from transfer.model.plan import DEFAULT_LEVEL, CopyRequest
 from transfer.model.units import bytes_per_s, duration_ms, keys_per_s, share, size_bytes
@@ -100,6 +104,9 @@ def copy_request(
     consent: Allow = Allow(),  # noqa: B008
     names: Names,
     packing: Packing = Packing(),  # noqa: B008
+    rescue: Rescue = Rescue(),  # noqa: B008
+    opening: Opening = Opening(),  # noqa: B008
+    trial: Trial = Trial(),  # noqa: B008
 ) -> CopyRequest:
     """What `copy` and `verify` were asked for.
 
@@ -146,6 +153,10 @@ def copy_request(
         ttl_tolerance_ms=_of("--ttl-tolerance", duration_ms, proof.ttl_tolerance),
         digest=proof.digest,
         level=_level(packing.level, target),
+        salvage=rescue.salvage,
+        encrypt_to=_recipients(packing.encrypt_to, target),
+        trial_restore=_trial(trial, target),
+        identity=str(Path(opening.identity).absolute()) if opening.identity else "",
         connect_timeout_ms=connect_timeout_ms,
         timeout_ms=timeout_ms,
         give_up_after_ms=_above_zero("--give-up-after", duration_ms, give_up.give_up_after),
@@ -304,9 +315,24 @@ def _level(level: int | None, target: str) -> int:
         return DEFAULT_LEVEL
     if not 0 <= level <= _MOST_LEVEL:
         raise UsageError(f"--level: {level} is none of zstd's", hint=f"0 (none) to {_MOST_LEVEL}; 3 is the default")
-    if not target.lower().endswith(f".{ARCHIVE_SCHEME}"):
+    if not target.lower().endswith((f".{ARCHIVE_SCHEME}", AGE_ENDING, STDIO)):
         raise UsageError("--level is for archives", hint="name the file ....xfer")
     return level
+
+
+def _trial(trial: Trial, target: str) -> bool:
+    if trial.trial_restore and target.lower().endswith((AGE_ENDING, STDIO)):
+        raise UsageError("--trial-restore needs a file that can be read here", hint="name.xfer, without encryption")
+    return trial.trial_restore
+
+
+def _recipients(words: tuple[str, ...], target: str) -> tuple[str, ...]:
+    encrypted = target.lower().endswith(AGE_ENDING)
+    if words and not encrypted:
+        raise UsageError("--encrypt-to makes an encrypted archive", hint="name the file ....xfer.age")
+    if encrypted and not words:
+        raise UsageError("nobody could open this file", hint="--encrypt-to KEY says for whom it is encrypted")
+    return words
 
 
 def _keys_from(path: str) -> str:

@@ -26,7 +26,7 @@ from transfer.job.consent import ask_consent, check_approval
 from transfer.job.engine import Engine
 from transfer.job.extra import Extra, LiveNames, Names
 from transfer.job.losses import Gone, emptied, evicted, expired, gone_at, remedy
-from transfer.job.neighbours import own_name, refuse_neighbours
+from transfer.job.neighbours import own_name, refuse_living, refuse_neighbours
 from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
 from transfer.job.proof import prove
@@ -156,8 +156,9 @@ class CopyRun:
         if self._request.dry_run:
             return
         check_approval(self._request, plan)
-        await ask_consent(self._request, plan, self._observer, self._store, self._report.job)
         dbs = {db.target_db for db in plan.dbs}
+        await refuse_living(target, self._report.job, dbs)  # its writes would be asked about as those of a stranger
+        await ask_consent(self._request, plan, self._observer, self._store, self._report.job)
         await refuse_neighbours(target, self._report.job, dbs, self._observer.warning)
         self._store.state(self._report.job, "running")
         self.tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
@@ -222,6 +223,8 @@ class CopyRun:
             bytes_written=self.tally.bytes_written,
             seconds=self._report.seconds,
             marks=[] if self._request.hash_keys else engine.landmarks.marks(),
+            held=engine.landmarks.held,
+            lasting=engine.landmarks.lasting,
         )
 
     async def _stand_by(self, source: Server) -> Server:
@@ -395,6 +398,7 @@ class CopyRun:
         verify = report.verify
         report.exit = worst(
             [
+                12 if report.damage else 0,
                 6 if verify and verify.differences() else 0,
                 3 if counts.rejected or listed else 0,
                 7 if verify and verify.changed else 0,

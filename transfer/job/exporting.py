@@ -12,18 +12,22 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import cast
 
 import anyio
+import anyio.to_thread
 import msgspec
 import structlog
 
 from transfer.codec.archive.items import AsOf
+from transfer.codec.rdb.items import Use
+from transfer.endpoint.file.block import Walk
 from transfer.endpoint.file.file import DataFile
-from transfer.endpoint.file.sink import FileSink, Form
+from transfer.endpoint.file.sink import FileSink
 from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.big.move import TOO_LARGE_CODE
 from transfer.endpoint.redis.folding import Folding
+from transfer.endpoint.redis.fullsync.source import FullSyncSource
 from transfer.endpoint.redis.functions import FunctionsRefusedError, libraries_of
 from transfer.endpoint.redis.landing import Approach
 from transfer.endpoint.redis.server import Server
@@ -31,13 +35,13 @@ from transfer.endpoint.redis.source import RedisSource, SourceOptions
 from transfer.job.consent import ask_consent, check_approval
 from transfer.job.copy import CopyRun, Planner, counted, open_one, reject_limit
 from transfer.job.engine import Engine
-from transfer.job.forms import form_of
+from transfer.job.forms import Making, making_of
 from transfer.job.importing import look_through
 from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
 from transfer.job.proof import Promised, march
 from transfer.job.record import record_run
-from transfer.job.sources import PAGE_KEYS, links_to
+from transfer.job.sources import PAGE_KEYS, links_to, sync_options
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
 from transfer.job.trail import Trail
@@ -52,6 +56,7 @@ from transfer.pipeline.flow import Flow, ungrouped
 from transfer.pipeline.frontier import Frontier
 from transfer.verify.changes import ChangesSinceCopy
 
+_STREAMED = "the archive went to standard output and cannot be read back here: whoever imports it verifies it"
 ExportPlanner = Callable[[CopyRequest, Server], Awaitable[CopyPlan]]
 _HELD_TIMES = 3
 """A value stands in the reader's buffer, as bytes, and in the file's buffer for a moment."""
@@ -100,43 +105,31 @@ class ExportEngine(Engine):
         """Read everything into *sink*."""
         async with self._flow(sink, stop) as flow:
             await flow.run({})
+        if isinstance(self._source, FullSyncSource):
+            self.instant_ms = self._source.instant_ms
         if not stop.is_set():
             await self._check_source()
 
-    def new_sink(self, path: Path, form: Form, names: BucketStore) -> FileSink:
+    def new_sink(self, making: Making) -> FileSink:
+        request, synced = self.request, self.route == "psync"
         return FileSink(
-            path,
+            making.opened,
             self._job,
-            form,
+            making.form,
             approach=Approach(self.mapping, self.tally),
             folding=Folding(self._owners, self.tally) if self._owners is not None else None,
-            written=self.written,
-            names=names,
+            written=self.written if request.verify != "none" else None,
+            names=BucketStore(0, spill_dir=request.spill_dir) if not synced else None,
             tally=self.tally,
             clock=self.source,
+            use=cast(Use, self.plan.keeps_use),
+            checks=not synced,
         )
 
     @asynccontextmanager
     async def _flow(self, sink: FileSink, stop: anyio.Event) -> AsyncIterator[Flow]:
-        request, budget = self.request, ByteBudget(self.request.max_memory_bytes)
-        source = self._source = RedisSource(
-            self.source,
-            self.selection,
-            SourceOptions(
-                dbs=tuple(self.mapping.dbs),
-                readers=request.workers or links_to(self.source),
-                page_keys=request.batch or PAGE_KEYS,
-                limit_bytes=budget.total_bytes // _HELD_TIMES,
-                keys_from=request.keys_from,
-            ),
-            budget=budget,
-            tally=self.tally,
-            patience=self._patience(self.source, stop),
-            stop=stop,
-            throttle=self.governor,
-            on_read=self.tracker.clean,
-            frontier=Frontier(),
-        )
+        budget = ByteBudget(self.request.max_memory_bytes)
+        source = self._source = self._sync_reader(budget, stop) if self.route == "psync" else self._reader(budget, stop)
         self.pace.stop = stop
         try:
             yield Flow(
@@ -145,6 +138,47 @@ class ExportEngine(Engine):
         finally:
             with anyio.CancelScope(shield=True):
                 await source.close()
+
+    def _reader(self, budget: ByteBudget, stop: anyio.Event) -> RedisSource:
+        request = self.request
+        return RedisSource(
+            self.source,
+            self.selection,
+            SourceOptions(
+                dbs=tuple(self.mapping.dbs),
+                readers=request.workers or links_to(self.source),
+                page_keys=request.batch or PAGE_KEYS,
+                limit_bytes=budget.total_bytes // _HELD_TIMES,
+                keys_from=request.keys_from,
+                use=self.plan.keeps_use,
+            ),
+            budget=budget,
+            tally=self.tally,
+            patience=self._patience(self.source, stop),
+            stop=stop,
+            throttle=self.governor,
+            pace=self.pace,
+            on_read=self.tracker.clean,
+            frontier=Frontier(),
+        )
+
+    def _sync_reader(self, budget: ByteBudget, stop: anyio.Event) -> FullSyncSource:
+        limit_bytes = budget.total_bytes // _HELD_TIMES
+
+        async def refuse(db: int, key: bytes) -> None:
+            cause = f"its value has more than {limit_bytes:,} bytes, which --max-memory leaves for one"
+            self.tally.reject(db, key, TOO_LARGE_CODE, cause)
+
+        return FullSyncSource(
+            self.source,
+            self.selection,
+            sync_options(self, limit_bytes, strings=False),
+            budget=budget,
+            tally=self.tally,
+            stop=stop,
+            move_large=refuse,
+            on_read=self.tracker.clean,
+        )
 
 
 class ExportRun(CopyRun):
@@ -165,6 +199,7 @@ class ExportRun(CopyRun):
         check_approval(self._request, plan)
         await ask_consent(self._request, plan, self._observer, self._store, self._report.job)
         self._store.state(self._report.job, "running")
+        self._report.route = plan.route
         self.tally.reject_limit = reject_limit(self._request.max_rejects, plan.keys)
         engine = ExportEngine(self._request, plan, source, self, self._observer, self._report.job)
         self._engine = engine
@@ -182,21 +217,20 @@ class ExportRun(CopyRun):
         with ungrouped():
             async with pacing.kept(), engine.tracker.running(source):
                 file = await self._written(engine, plan, source, steering)
-                try:
-                    if self._request.verify == "none":
-                        left = await source.asked(probe.keyspace)
-                        self._report.dbs = counted(plan, left, file.counts())
-                    else:
+                if file is not None:
+                    try:
                         await self._compare(engine, source, file)
-                finally:
-                    file.index.close()
+                    finally:
+                        file.close()
 
-    async def _written(self, engine: ExportEngine, plan: CopyPlan, source: Server, steering: Steering) -> DataFile:
-        """The file under its name, read back to its end."""
+    async def _written(
+        self, engine: ExportEngine, plan: CopyPlan, source: Server, steering: Steering
+    ) -> DataFile | None:
+        """The file under its name, looked through; None if nothing is to be compared, or it was a stream."""
         started, request = time.monotonic(), self._request
         structlog.get_logger().info("reading", keys=plan.keys)
-        form = form_of(request, plan, source, await self._libraries(source), self._began_ms)
-        sink = engine.new_sink(Path(request.target.path), form, BucketStore(0, spill_dir=request.spill_dir))
+        making = making_of(request, plan, source, await self._libraries(source), self._began_ms)
+        sink = engine.new_sink(making)
         try:
             async with self._ticking(plan):
                 await engine.written_by(sink, steering.stop)
@@ -204,14 +238,27 @@ class ExportRun(CopyRun):
             steering.check()
             steering.abort_on_stop()
             walk = await sink.finish(self._as_of())
-            file = await look_through(request, walk, indexed=request.verify != "none")
+            file = await self._read_back(sink, walk)
             sink.file.keep()
         finally:
             sink.drop()
             self._report.seconds = time.monotonic() - started
+        if file is None:
+            self._report.dbs = counted(plan, await source.asked(probe.keyspace), sink.counts)
+            return None
         file.moved_to(sink.file.path)
         file.now_ms = source.now_ms
         return file
+
+    async def _read_back(self, sink: FileSink, walk: Walk | None) -> DataFile | None:
+        """What is on the disk is what was written; looked through where it is to be compared."""
+        if walk is None:
+            self._report.notes.append(_STREAMED)
+        elif self._request.verify == "none":
+            await anyio.to_thread.run_sync(sink.file.read_back)
+        else:
+            return await look_through(self._request, walk, indexed=True)
+        return None
 
     def _as_of(self) -> AsOf:
         told = self._report.as_of

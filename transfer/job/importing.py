@@ -19,6 +19,7 @@ import anyio
 from transfer.endpoint.file.block import Walk
 from transfer.endpoint.file.file import DataFile, changed
 from transfer.endpoint.file.index import WIDTH_BYTES, NameIndex
+from transfer.endpoint.file.instream import received
 from transfer.endpoint.file.kinds import walk_of
 from transfer.endpoint.file.source import FileSource
 from transfer.endpoint.redis import probe
@@ -30,14 +31,14 @@ from transfer.endpoint.redis.server import Server
 from transfer.job.copy import CopyRun, Planner, counted, open_one
 from transfer.job.engine import Engine, NewSource
 from transfer.job.extra import FileNames, Names
-from transfer.job.proof import Promised, march
+from transfer.job.proof import Promised, chosen_names, march
 from transfer.job.record import record_run
 from transfer.job.replacement import Replacement
 from transfer.job.resume import moved, recognise
 from transfer.job.sources import flowing, largest_value_bytes
 from transfer.job.store import JobStore
 from transfer.job.trail import Facts, Trail, trail_path
-from transfer.model.errors import ReplacedError, UsageError
+from transfer.model.errors import FormatError, ReplacedError
 from transfer.model.plan import CopyPlan, CopyRequest, narrows
 from transfer.model.ports import UNTHROTTLED, Observer
 from transfer.model.report import AsOf, DbTable, Report
@@ -59,8 +60,6 @@ async def run_import(request: CopyRequest, observer: Observer, planner: ImportPl
         FormatError: the file is damaged; nothing was written.
         TransferError: what stopped the run before its end.
     """
-    if request.keys_from:
-        raise UsageError("--keys-from does not go with a file", hint="--match and --exclude choose by name")
 
     async def work(store: JobStore, report: Report) -> None:
         await ImportRun(request, observer, cast(Planner, planner), store, report, resumes=bool(job)).run()
@@ -69,9 +68,15 @@ async def run_import(request: CopyRequest, observer: Observer, planner: ImportPl
 
 
 async def look_through(request: CopyRequest, walk: Walk, *, indexed: bool) -> DataFile:
-    """The file of *walk*, read to its end once. Raises as `DataFile.open`."""
-    index = NameIndex(BucketStore(WIDTH_BYTES, spill_dir=request.spill_dir)) if indexed else None
-    return await DataFile.open(walk, index=index)
+    """The file of *walk*, read to its end: once, or twice where only its end tells that names may be repeated.
+
+    Raises as `DataFile.open`.
+    """
+    if not indexed:
+        file = await DataFile.open(walk)
+        if not walk.repeats or request.dry_run:
+            return file
+    return await DataFile.open(walk, index=NameIndex(BucketStore(WIDTH_BYTES, spill_dir=request.spill_dir)))
 
 
 class ImportEngine(Engine):
@@ -89,6 +94,7 @@ class ImportEngine(Engine):
         request, limit_bytes = self.request, largest_value_bytes(self.request)
         budget = ByteBudget(request.max_memory_bytes)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
+        chosen = await chosen_names(self._file, request.keys_from)
         approach = Approach(self.mapping, self.tally)
         source = self._reading = FileSource(
             self._file,
@@ -99,19 +105,16 @@ class ImportEngine(Engine):
             frontier=Frontier(self.trail.moved),
             stop=stop,
             checks="trust-file" not in request.allow,
-            footer=self._footer(),
             most_keys=request.batch,
+            pace=self.pace,
             left=self._not_settled,
+            chosen=chosen,
+            use=self.plan.keeps_use,
         )
         conflicts = self._new_conflicts(source.values, there)
         sink = self._new_sink(approach, conflicts, source.values, limit_bytes, stop)
         async with flowing(self, source, sink, budget, stop, there) as flow:
             yield flow
-
-    def _footer(self) -> int:
-        """What payloads are stamped with: the file's version, or where the target takes only later ones, the least."""
-        taken = self.target.features.restores
-        return min(taken) if taken and self._file.version < min(taken) else self._file.version
 
     async def _check_source(self) -> None:
         self._file.check_unchanged()
@@ -127,11 +130,32 @@ class ImportRun(CopyRun):
 
     async def _run(self) -> None:
         request = self._request
-        self._file = file = await look_through(
-            request,
-            walk_of(Path(request.source.path)),
-            indexed=(request.verify != "none" or request.delete_extra) and not request.dry_run,
-        )
+        async with self._source_file() as path:
+            walk = walk_of(path, identity=request.identity, salvage=request.salvage)
+            indexed = (request.verify != "none" or request.delete_extra) and not request.dry_run
+            try:
+                self._file = await look_through(request, walk, indexed=indexed)
+            except FormatError as error:
+                if request.source.is_stdio:
+                    raise self._at_stdin(error) from None
+                raise
+            self._file.named = str(request.source) if request.source.is_stdio else ""
+            self._report.damage = walk.damage
+            await self._import(self._file)
+
+    @staticmethod
+    def _at_stdin(error: FormatError) -> FormatError:
+        """*error* without the name of a file that nobody will find."""
+        error.where, error.hint = "standard input", "send it again; --salvage takes what is whole"
+        return error
+
+    def _source_file(self) -> AbstractAsyncContextManager[Path]:
+        """Where the file is, for the length of the block: what comes from standard input is kept aside that long."""
+        request = self._request
+        return received(request.spill_dir) if request.source.is_stdio else nullcontext(Path(request.source.path))
+
+    async def _import(self, file: DataFile) -> None:
+        request = self._request
         target = await open_one(request, request.target, self._report.job)
         file.now_ms = target.now_ms
         self._trail = Trail.open(trail_path(self._store.path.parent, self._report.job))
@@ -140,7 +164,7 @@ class ImportRun(CopyRun):
             await self._plan_and_move(cast(Server, file), target)
         finally:
             self._trail.close()
-            file.index.close()
+            file.close()
 
     def _new_engine(self, plan: CopyPlan, source: Server, target: Server) -> Engine:
         job = self._report.job
@@ -194,7 +218,9 @@ class ImportRun(CopyRun):
         return 0
 
     async def _date(self, source: Server) -> None:
-        self._report.as_of = AsOf("instant", self._file.saved_ms, self._file.saved_ms, 0)
+        saved_ms, told = self._file.saved_ms, self._file.walk.as_of
+        kind = told.kind if told is not None else "instant"
+        self._report.as_of = AsOf(kind, saved_ms, (told and told.to_ms) or saved_ms, 0)
 
     async def _adopt(self, error: ReplacedError, source: Server, target: Server) -> list[str]:
         self._file.check_unchanged()

@@ -1,5 +1,6 @@
 """Before the first write: is anybody else of ours writing at the target?
 
+    before anybody is asked for consent: look -> another job that lives -> LockedError (exit 11)
     end what an earlier process of this job left -> announce: a link in every database that will be written
       -> look -> another job that lives and writes into one of them -> LockedError (exit 11)
               -> a dead one of this machine -> its connections are ended, a warning
@@ -9,6 +10,7 @@ Rule 1: announcing comes before looking, so that of two that begin at the same m
 Rule 2: two jobs may write into different databases of one target. Which ones is told by the links they announce.
 Rule 3: whether a process lives is known on this machine only; elsewhere it is taken to live. A dead one whose
         connections come back after they were ended lives (in another container of the same name).
+Rule 4: the look before consent announces nothing and ends nothing: consent may be refused.
 """
 
 from __future__ import annotations
@@ -60,6 +62,19 @@ async def refuse_neighbours(target: Server, job: str, dbs: Collection[int], warn
         raise
 
 
+async def refuse_living(target: Server, job: str, dbs: Collection[int]) -> None:
+    """Returns where no other job is known to live that writes into *dbs* of *target*; leaves nothing behind there.
+
+    Raises: as `refuse_neighbours`.
+    """
+    until_s = anyio.current_time() + _YIELDS_WITHIN_S
+    while True:
+        living, _, _ = await foreign_writers(target, job, dbs, standing)
+        if not living:
+            return
+        await _yield_or_refuse(target, job, living, until_s)
+
+
 async def _end_own(target: Server, job: str, warn: Callable[[str], None]) -> None:
     ended = await end_older(target, job)
     if ended.blind:
@@ -82,9 +97,14 @@ async def _refuse_others(target: Server, job: str, dbs: Collection[int], warn: C
         living += [one for one in dead if not await _is_ended(target, one, warn, told)]
         if not living:
             return
-        if any(one.job < job for one in living) or anyio.current_time() > until_s:
-            raise _locked(target, living[0])
-        await anyio.sleep(_LOOK_EVERY_S)
+        await _yield_or_refuse(target, job, living, until_s)
+
+
+async def _yield_or_refuse(target: Server, job: str, living: list[Neighbour], until_s: float) -> None:
+    """Those that began later are given a moment to leave."""
+    if any(one.job < job for one in living) or anyio.current_time() > until_s:
+        raise _locked(target, living[0])
+    await anyio.sleep(_LOOK_EVERY_S)
 
 
 async def _is_ended(target: Server, dead: Neighbour, warn: Callable[[str], None], told: set[str]) -> bool:

@@ -11,7 +11,9 @@ from contextlib import asynccontextmanager
 import anyio
 
 from transfer.codec.canonical import FORM
+from transfer.endpoint.file.chosen import ChosenNames
 from transfer.endpoint.file.file import DataFile
+from transfer.endpoint.file.index import WIDTH_BYTES
 from transfer.endpoint.file.keyspace import FileKeyspace
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.server import Server
@@ -31,6 +33,9 @@ from transfer.verify.sides import Changes, MarchOptions, Promise
 _TICK_S = 0.2
 _WHOLE_BYTES = 1 << 30
 """A value of a file is had whole only, so the server gives its own whole, too."""
+_HELD_SHARE, _MOST_LIMITS, _LEAST_BYTES = 20, 3, 256 << 10
+"""A value above this part of the memory budget is compared in pieces; one reply takes so many of these parts at most.
+Three comparers read both sides at once, and items of a value take ten times the bytes of its payload (measured)."""
 
 
 async def prove(engine: Engine, report: Report, observer: Observer) -> None:
@@ -68,7 +73,7 @@ async def march(
     """Compare everything selected on two places and put what came of it into *report*; *throttle* spares the left."""
     meter = Meter("verify", total_keys)
     files = isinstance(left, DataFile) or isinstance(right, DataFile)
-    limit_bytes = _WHOLE_BYTES if files else largest_value_bytes(request)
+    limit_bytes = _WHOLE_BYTES if files else _held_bytes(request)
     async with (
         _keyspace(left, limit_bytes, observer, throttle, request.keys_from) as here,
         _keyspace(right, limit_bytes, observer, UNTHROTTLED) as there,
@@ -125,15 +130,36 @@ async def _tick(meter: Meter, observer: Observer) -> None:
         observer.progress(meter.snapshot())
 
 
+async def chosen_names(file: DataFile, keys_from: str) -> ChosenNames | None:
+    """What --keys-from names, for each database of *file*; None where it was not given."""
+    if not keys_from:
+        return None
+    chosen = ChosenNames(BucketStore(WIDTH_BYTES))
+    await chosen.read(keys_from, file.counts())
+    return chosen
+
+
+def _held_bytes(request: CopyRequest) -> int:
+    return min(max(_LEAST_BYTES, request.max_memory_bytes // _HELD_SHARE), largest_value_bytes(request))
+
+
 @asynccontextmanager
 async def _keyspace(
     place: Server | DataFile, limit_bytes: int, observer: Observer, throttle: Throttle, keys_from: str = ""
 ) -> AsyncIterator[LiveKeyspace | FileKeyspace]:
     if isinstance(place, DataFile):
-        yield FileKeyspace(place)
+        chosen = await chosen_names(place, keys_from)
+        yield FileKeyspace(place, chosen)
+        if chosen is not None:
+            chosen.close()
         return
     keyspace = LiveKeyspace(
-        place, limit_bytes=limit_bytes, keys_from=keys_from, on_wait=observer.warning, throttle=throttle
+        place,
+        limit_bytes=limit_bytes,
+        cap_bytes=limit_bytes * _MOST_LIMITS,
+        keys_from=keys_from,
+        on_wait=observer.warning,
+        throttle=throttle,
     )
     try:
         yield keyspace

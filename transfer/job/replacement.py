@@ -4,7 +4,9 @@ A new source process voids cursors; a new target process puts in doubt what the 
 mean that everything is read again and what is equal is skipped.
 
 A server that holds keys, and none of those that were there or were acknowledged, is a stranger: nothing is
-written to it, nothing read from it. An empty one may have been restarted without its data; it is gone on with.
+written to it, nothing read from it. An empty target may have been restarted without its data; it is gone on with.
+An empty source gives nothing: the run stops as it is, until the source has its data again (EmptiedSourceError). Who is
+refused is not known as ours afterwards: the run, and the one that resumes it, go by who answered before.
 """
 
 from __future__ import annotations
@@ -14,17 +16,45 @@ from transfer.endpoint.redis.landmarks import Names, any_there, some_names
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
 from transfer.model.endpoint import Identity
-from transfer.model.errors import ReplacedError
+from transfer.model.errors import EmptiedSourceError, ReplacedError
+
+_PASSING_MS = 5_000
+"""A deadline so near may pass while it is asked for."""
+_SOONER = ("keep", "cap")
+"""Rules for deadlines by which a key that lives at the target lives at the source, too."""
 
 
 async def note_names(engine: Engine) -> None:
-    """Before the first key is copied: some names of both sides, to recognise them by.
+    """Before the first key is copied: some names of both sides, to recognise them by, and what the source held.
 
     Raises:
         GaveUpError: a server does not answer.
     """
     engine.landmarks.source = await engine.source.asked(some_names)
     engine.landmarks.target = await engine.target.asked(some_names)
+    if not engine.landmarks.held:
+        engine.landmarks.held = sum(db.keys for db in engine.plan.dbs)
+        engine.landmarks.lasting = sum(db.keys - db.with_deadline for db in engine.plan.dbs)
+
+
+async def refuse_emptied(before: Identity, engine: Engine) -> None:
+    """Return unless the source is another process than *before*, empty, and held keys that must still be there.
+
+    Raises:
+        EmptiedSourceError: it is.
+        GaveUpError: it does not answer.
+    """
+    source, marks = engine.source, engine.landmarks
+    if source.identity.run_id == before.run_id or source.identity.continues(before):
+        return
+    alive = bool(marks.alive(source.now_ms() + _PASSING_MS)) and engine.mapping.ttl.kind in _SOONER
+    if not (marks.lasting or alive) or any(keys for keys, _ in (await source.asked(probe.keyspace)).values()):
+        return
+    raise EmptiedSourceError(
+        f"the source held {marks.held:,} keys and came back as another process with 0: it was restarted without its "
+        f"data (run id {source.identity.run_id[:12]}, was {before.run_id[:12]})",
+        where=source.where,
+    )
 
 
 class Replacement:
@@ -39,7 +69,7 @@ class Replacement:
         """Sentences for people.
 
         Raises:
-            ReplacedError: the run cannot go on with who answers.
+            ReplacedError, EmptiedSourceError: the run cannot go on with who answers.
             ReadOnlyTargetError: a replica answers at the target for the whole of the give-up time.
             LinkError: nobody answers for the whole of the give-up time.
         """
@@ -52,7 +82,13 @@ class Replacement:
             await server.adopt_when_up(writable=name == "target")
             if _is_another(server.identity, before, name):
                 said.append(_sentence(name, before, server))
-                await _refuse_stranger(name, before, server, names)
+                try:
+                    await _refuse_stranger(name, before, server, names)
+                    if name == "source":
+                        await refuse_emptied(before, self._engine)
+                except ReplacedError:
+                    server.identity = before
+                    raise
         if not said:
             said.append(f"{error.message}; the server known from before answers again: everything is read again")
         return said

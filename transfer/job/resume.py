@@ -17,6 +17,7 @@ from transfer.endpoint.redis.landmarks import Names, any_there, lasting_page
 from transfer.endpoint.redis.leftovers import remove_named
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
+from transfer.job.replacement import refuse_emptied
 from transfer.job.trail import Facts, Trail
 from transfer.model.endpoint import Identity
 from transfer.model.errors import ReplacedError
@@ -66,9 +67,11 @@ async def take_up(
 
     Raises:
         ReplacedError: the target holds none of the keys that were acknowledged and must still be there.
+        EmptiedSourceError: the source came back without its data.
         GaveUpError: a server does not answer.
     """
     engine.recall(facts, rejects)
+    await refuse_emptied(facts.source, engine)
     unknown = await recognise(facts, engine)
     await remove_named(target, trail.temporaries())
     said = [text for text in (moved("source", facts.source, source), moved("target", facts.target, target)) if text]
@@ -107,7 +110,11 @@ async def recognise(facts: Facts, engine: Engine) -> list[str]:
         )
     if names or not facts.counts.written:
         return []
-    return ["no key is left to recognise the target by: those that were looked at have reached their deadlines"]
+    why = "those that were looked at have reached their deadlines"
+    if engine.request.hash_keys:
+        why = "names were not kept (--hash-keys)"
+        why += ", and no key that was copied and has no deadline was found at the source" * engine.source_is_live
+    return [f"no key is left to recognise the target by: {why}"]
 
 
 async def _names_found_again(engine: Engine) -> Names:

@@ -34,6 +34,8 @@ _LINKS, _LINKS_FAR = 4, 12
 _FAR_S = 0.01
 """From this round trip on more links keep a server busy; on a near one they only take turns (measured)."""
 PAGE_KEYS, _SYNC_KEYS = 2000, 4000
+_SYNC_BYTES, _LEAST_SYNC_BYTES = 1 << 20, 16 << 10
+"""Of a batch from a full sync; less would not make large values any slower, which come by themselves."""
 _WINDOW_BYTES = 8 << 20
 _LARGEST_SHARE, _LARGEST_BYTES = 4, 8 << 20
 """A value above this part of the memory budget, or this size, is never held whole."""
@@ -129,10 +131,25 @@ def scan_source(
         patience=patience,
         stop=stop,
         throttle=copying.governor,
+        pace=copying.pace,
         on_read=copying.tracker.clean,
         frontier=frontier,
         left=left,
         move_large=big.move,
+    )
+
+
+def sync_options(copying: Copying, limit_bytes: int, *, strings: bool) -> FullSyncOptions:
+    """Of a full sync of which values above *limit_bytes* come apart."""
+    request = copying.request
+    return FullSyncOptions(
+        dbs=tuple(copying.mapping.dbs),
+        limit_bytes=limit_bytes,
+        batch_keys=request.batch or _SYNC_KEYS,
+        spill_dir=request.spill_dir,
+        window_bytes=min(_WINDOW_BYTES, request.max_memory_bytes // _LARGEST_SHARE),
+        use=copying.plan.keeps_use,
+        strings=strings,
     )
 
 
@@ -145,7 +162,8 @@ def sync_source(copying: Copying, budget: ByteBudget, big: BigKeys, stop: anyio.
         FullSyncOptions(
             dbs=tuple(copying.mapping.dbs),
             limit_bytes=largest_value_bytes(request),
-            batch_keys=request.batch or _SYNC_KEYS,
+            batch_keys=min(request.batch or _SYNC_KEYS, copying.pace.most_keys),
+            batch_bytes=min(_SYNC_BYTES, max(_LEAST_SYNC_BYTES, copying.pace.most_bytes)),
             spill_dir=request.spill_dir,
             window_bytes=min(_WINDOW_BYTES, request.max_memory_bytes // _LARGEST_SHARE),
             use=copying.plan.keeps_use,

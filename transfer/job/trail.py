@@ -64,6 +64,8 @@ class Facts(msgspec.Struct, kw_only=True):
     bytes_written: int = 0
     seconds: float = 0.0
     marks: list[Mark] = msgspec.field(default_factory=list)
+    held: int = 0
+    lasting: int = 0
 
 
 class Trail:

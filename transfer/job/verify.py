@@ -74,7 +74,8 @@ async def run_verify(request: CopyRequest, observer: Observer, planner: VerifyPl
 
 async def _open(request: CopyRequest, address: Address, job: str) -> Place:
     if address.is_file:
-        return await look_through(request, walk_of(Path(address.path)), indexed=True)
+        identity = request.identity if address.encrypted else ""
+        return await look_through(request, walk_of(Path(address.path), identity=identity), indexed=True)
     return await open_one(request, address, job)
 
 

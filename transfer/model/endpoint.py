@@ -30,16 +30,17 @@ class Secret:
         return hash(self._value)
 
 
-RDB_SCHEME, ARCHIVE_SCHEME = "rdb", "xfer"
-FILE_SCHEMES = (RDB_SCHEME, ARCHIVE_SCHEME)
+RDB_SCHEME, ARCHIVE_SCHEME, JSONL_SCHEME = "rdb", "xfer", "jsonl"
+FILE_SCHEMES = (RDB_SCHEME, ARCHIVE_SCHEME, JSONL_SCHEME)
 """Schemes of places that are files; also their endings."""
+AGE_ENDING, STDIO = ".age", "-"
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
     """One place as its URL or file name says: a server or a file. `str()` of it is redacted and safe to show.
 
     `db` is None when the URL names no logical database (all of them are meant).
-    `path` is set for unix sockets and files (`scheme` is `rdb` or `xfer` then), else `host` and `port` hold.
+    `path` is set for unix sockets and files (`scheme` is its ending then), else `host` and `port` hold.
     """
 
     scheme: str = "redis"
@@ -58,6 +59,16 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_file(self) -> bool:
         return self.scheme in FILE_SCHEMES
+
+    @property
+    def is_stdio(self) -> bool:
+        """An archive on standard input or output."""
+        return self.is_file and self.path == STDIO
+
+    @property
+    def encrypted(self) -> bool:
+        """By its name."""
+        return self.is_file and self.path.lower().endswith(AGE_ENDING)
 
     def __str__(self) -> str:
         if self.is_file:

@@ -25,6 +25,7 @@
     │   ├── TooLargeError (E303, exit 3)
     │   └── FoldedKeyError (E305, exit 3)
     ├── ReplacedError (E213, exit 4)
+    │   └── EmptiedSourceError (E215, exit 4)
     ├── FullSyncError (E214, exit 4)
     ├── IncompatibleError (E500, exit 5)
     │   ├── ClusterNodeError (E501, exit 5)
@@ -41,7 +42,8 @@
     ├── FormatError (E1200, exit 12)
     │   ├── CutError (E1201, exit 12)
     │   ├── ChecksumError (E1202, exit 12)
-    │   └── UnknownFormError (E1203, exit 12)
+    │   ├── UnknownFormError (E1203, exit 12)
+    │   └── WrongKeyError (E1204, exit 12)
     └── InterruptedRunError (E1300, exit 130)
         └── CancelledRunError (E1301, exit 130)
 
@@ -246,6 +248,15 @@ class ReplacedError(TransferError):
 
     code, exit_code, retryable = "E213", 4, True
     default_hint = "transfer doctor URL shows who answers"
+
+
+class EmptiedSourceError(ReplacedError):
+    """The source came back as another process and without the data that it held."""
+
+    code = "E215"
+    default_hint = (
+        f"give the source its data back, then {RESUME}; the same copy with --fresh, if it is meant to be empty"
+    )
 
 
 class FullSyncError(TransferError):

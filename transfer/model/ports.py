@@ -165,16 +165,20 @@ class Spans(Protocol):
         """*keys* of the span have their fate."""
 
 
-class Throttle(Protocol):
-    """How much may be asked of a server at once; each request is made inside `async with`, and waits there."""
+class Portion(Protocol):
+    """How much one request or batch may hold."""
 
     @property
     def most_keys(self) -> int:
-        """Keys of one request, at most, as of now."""
+        """Keys, at most, as of now."""
 
     @property
     def most_bytes(self) -> int:
-        """Bytes of the answers to one request, at most, as of now; a larger key is asked for alone."""
+        """Bytes of their values, at most, as of now; a larger key stands alone."""
+
+
+class Throttle(Portion, Protocol):
+    """How much may be asked of a server at once; each request is made inside `async with`, and waits there."""
 
     async def __aenter__(self) -> None: ...
 

@@ -139,7 +139,8 @@ class FunctionCounts(msgspec.Struct):
 class Report(msgspec.Struct, kw_only=True):
     """The `result` line and the summary are both made from this.
 
-    `restarts`: how often a server was replaced; `resumed`: how often another process took over.
+    `restarts`: how often a server was replaced; `resumed`: how often another process took over. `damage`: what of a
+    file could not be used (--salvage), a line for each place.
     """
 
     command: str
@@ -161,6 +162,7 @@ class Report(msgspec.Struct, kw_only=True):
     not_copied: list[str] = msgspec.field(default_factory=list)
     functions: FunctionCounts | None = None
     notes: list[str] = msgspec.field(default_factory=list)
+    damage: list[str] = msgspec.field(default_factory=list)
     data: Any = None
 
 

@@ -82,10 +82,11 @@ class ReadValue(msgspec.Struct, frozen=True):
 
     `value` is None when the key is gone, or when `problem` says why it cannot be represented here
     (a module type, a server that refuses to read it; `expire_at_ms` is not known then). `dump` is its
-    payload at the same moment, b"" unless it was asked for.
+    payload at the same moment, b"" unless it was asked for. `too_large`: the problem is that it cannot be held.
     """
 
     value: Value | None
     expire_at_ms: int = NO_DEADLINE
     problem: str = ""
     dump: bytes = b""
+    too_large: bool = False

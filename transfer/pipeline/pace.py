@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import anyio
 
+from transfer.model.ports import UNTHROTTLED
+
 _LOOK_S = 0.25
 """A wait looks this often whether its limits were changed."""
 
@@ -11,7 +13,8 @@ _LOOK_S = 0.25
 class Pace:
     """Delays batches so that their long-run rate stays below both limits (0: no limit), which may change meanwhile.
 
-    At most `_SLACK_S` seconds of unused allowance are kept, so a pause is never followed by a burst.
+    At most `_SLACK_S` seconds of unused allowance are kept, so a pause is never followed by a burst. Nor should a batch
+    be one: who makes them asks `most_keys` and `most_bytes`.
 
     Attributes:
         holds: why no batch gets its turn now; empty: nothing is in the way.
@@ -20,6 +23,8 @@ class Pace:
     """
 
     _SLACK_S = 0.1
+    _BATCH_S = 0.1
+    """A batch is no more than the limits let through in this time."""
 
     def __init__(self, keys_per_s: int = 0, bytes_per_s: int = 0, stop: anyio.Event | None = None) -> None:
         self.keys_per_s = keys_per_s
@@ -35,6 +40,16 @@ class Pace:
         self.keys_per_s, self.bytes_per_s = keys_per_s, bytes_per_s
         self._free_at = 0.0
         self._changes += 1
+
+    @property
+    def most_keys(self) -> int:
+        """Of a batch, at least one."""
+        return max(1, int(self.keys_per_s * self._BATCH_S)) if self.keys_per_s else UNTHROTTLED.most_keys
+
+    @property
+    def most_bytes(self) -> int:
+        """Of a batch of more than one key."""
+        return max(1, int(self.bytes_per_s * self._BATCH_S)) if self.bytes_per_s else UNTHROTTLED.most_bytes
 
     async def wait(self, keys: int, size_bytes: int) -> None:
         """Wait for the turn of a batch of *keys* keys and *size_bytes* bytes, or for the stop."""

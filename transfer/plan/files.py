@@ -7,25 +7,30 @@ source looked at + name of a file       -> databases, rights, room on the disk, 
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import anyio
 
 from transfer.endpoint.archive.walk import ArchiveWalk
+from transfer.endpoint.file.age import recipients_of
 from transfer.endpoint.file.file import DataFile
+from transfer.endpoint.jsonl.walk import JsonlWalk
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.abilities import unlikely_key
 from transfer.endpoint.redis.server import Server
 from transfer.job.undo import add_room, changes_keys
-from transfer.model.endpoint import ARCHIVE_SCHEME, Features, Identity
-from transfer.model.errors import FileMissingError, IncompatibleError, PermissionDeniedError
+from transfer.model.endpoint import ARCHIVE_SCHEME, JSONL_SCHEME, Features, Identity
+from transfer.model.errors import FileMissingError, PermissionDeniedError, UsageError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, narrows
 from transfer.model.selection import Selection
 from transfer.model.units import show_bytes, show_moment, show_ms
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
+from transfer.plan.idle import file_use, saved_use
 from transfer.plan.look import Look, look_at, sample_key, unrest
-from transfer.plan.preflight import BETWEEN_LOOKS_S, insecure, ranges
+from transfer.plan.preflight import BETWEEN_LOOKS_S, ROUTES, insecure, writing_of
+from transfer.plan.route import choose_route
 from transfer.plan.standing import (
     changed_bytes,
     lacks,
@@ -55,9 +60,10 @@ async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> C
     counts = file.counts()
     dbs = map_databases(request, counts)
     refuse_missing(dbs, _ANY_DB, there.side.databases, file.where, there.side.place)
-    writing = _writing(request, file, there)
+    writing = writing_of(request, file.server, file.features, there)
     await _refuse_missing_rights(target, there, logical=writing == "logical", values=request.verify != "none")
     none = (0, 0)
+    use, notes = file_use(request, file.use, file.where, there, writing)
     plan = CopyPlan(
         source=file_side(file),
         target=there.side,
@@ -69,7 +75,8 @@ async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> C
         route="rdb",
         skew_ms=0,
         choices=choices_of(request, writing),
-        notes=_file_notes(file, request),
+        keeps_use=use,
+        notes=_file_notes(file, request) + notes,
         warnings=[text for text in (*file_warnings(file), _room(request, file, there)) if text],
     )
     for name in ("pace", "max-skew"):  # nobody else reads the file, and it has no clock
@@ -113,7 +120,7 @@ def checksum_text(file: DataFile) -> str:
 
 def file_warnings(file: DataFile) -> list[str]:
     """What a person should know of a file that is whole."""
-    walk, found = file.walk, []
+    walk, found = file.walk, [f"damaged: {text}" for text in file.walk.damage]
     if walk.trailing_bytes:
         found.append(f"{walk.trailing_bytes:,} bytes after its end are not read")
     if file.skipped:
@@ -128,6 +135,7 @@ def _file_notes(file: DataFile, request: CopyRequest) -> list[str]:
     notes = [f"the file was looked through in {show_ms(file.seconds * 1000)}, before anything is written"]
     if "trust-file" in request.allow:
         notes.append("payloads go to the target as they stand in the file, unchecked (--allow trust-file)")
+    notes += [_age(file, request)]
     if libraries := len(file.walk.functions):
         notes.append(f"{libraries} function librar{'y is' if libraries == 1 else 'ies are'} in the file")
     if narrows(request):
@@ -135,23 +143,13 @@ def _file_notes(file: DataFile, request: CopyRequest) -> list[str]:
     return notes
 
 
-def _writing(request: CopyRequest, file: DataFile, there: Look) -> str:
-    """raw | logical. Raises IncompatibleError where raw is asked for and the target does not take the payloads."""
-    taken = there.side.features.restores
-    if request.format == "logical":
-        return "logical"
-    if file.version in taken or (taken and file.version < min(taken)):
-        return "raw"
-    if request.format == "auto":
-        return "logical"
-    raise IncompatibleError(
-        f"the file holds payloads of version {file.version}, {there.side.identity.name} takes "
-        + (ranges(taken) or "none from this user"),
-        where=there.side.place,
-        hint="--format auto writes by type commands where payloads do not fit",
-        version=file.version,
-        accepted=sorted(taken),
-    )
+def _age(file: DataFile, request: CopyRequest) -> str:
+    """How old it is, and what of it has passed."""
+    said = f"saved {show_ms(max(0, file.now_ms() - file.saved_ms))} ago"
+    if not file.passed or request.ttl in ("drop", "rebase"):
+        return said
+    keys = "1 key is past its deadline" if file.passed == 1 else f"{file.passed:,} keys are past their deadlines"
+    return f"{said}: {keys} and not written (--ttl rebase gives each the time it had left then, --ttl drop no deadline)"
 
 
 async def _refuse_missing_rights(target: Server, there: Look, *, logical: bool, values: bool) -> None:
@@ -197,7 +195,11 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
     if lacking:
         text = lacks(here, lacking)
         raise PermissionDeniedError(text, where=source.where, commands=lacking)
+    use = saved_use(request, here)
+    route = await choose_route(request, source, here, "raw", use)
     path = Path(request.target.path)
+    if request.encrypt_to:
+        recipients_of(request.encrypt_to)  # what is wrong with them is told before anything is done
     rows = [DbPlan(db, into, *here.keyspace.get(db, (0, 0)), 0) for db, into in dbs.items()]
     plan = CopyPlan(
         source=here.side,
@@ -207,14 +209,21 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
         changes_known_by="tracking" if here.side.features.tracking else "hashes",
         skew_ms=0,
         choices=_export_choices(request),
-        hazards=_overwrites(path),
+        keeps_use=use,
+        route=route.name,
+        hazards=route.hazards + (_overwrites(path) if not request.target.is_stdio else []),
+        warnings=route.warnings,
+        notes=route.notes,
     )
+    if route.name != "scan" or request.route != "auto":
+        plan.choices["route"] = ROUTES[route.name]
     hazards, notes = touch(here)
     plan.hazards += hazards + ([here.shard.hazard("source", here.side.place)] if here.shard else []) + insecure(request)
     plan.notes += notes
     if here.users:
         plan.warnings.append(f"{here.users} ACL user{' is' if here.users == 1 else 's are'} not in an RDB")
-    plan.notes += ["the file is of an interval, as a copy is: what is written meanwhile may be in it or not"]
+    if route.name == "scan":
+        plan.notes.append("the file is of an interval, as a copy is: what is written meanwhile may be in it or not")
     if narrows(request):
         plan.notes.append("filters apply: not all of the keys counted here are copied")
     return plan
@@ -228,7 +237,7 @@ def _export_choices(request: CopyRequest) -> dict[str, str]:
 
 def _new_file_side(request: CopyRequest, here: Look) -> Side:
     path = Path(request.target.path)
-    folder = path.parent
+    folder = path.parent if not request.target.is_stdio else Path(request.spill_dir or tempfile.gettempdir())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise FileMissingError("there is no such folder, or it cannot be written to", where=str(folder))
     if path.is_dir():
@@ -251,11 +260,18 @@ def _new_file_side(request: CopyRequest, here: Look) -> Side:
 
 
 def _new_form(request: CopyRequest, version: int) -> str:
-    packed = request.target.scheme == ARCHIVE_SCHEME
-    return f"{ArchiveWalk.form}, zstd level {request.level}" if packed else f"RDB version {version}"
+    if request.target.scheme == JSONL_SCHEME:
+        return JsonlWalk.form
+    if request.target.scheme != ARCHIVE_SCHEME:
+        return f"RDB version {version}"
+    said = f"{ArchiveWalk.form}, zstd level {request.level}"
+    return f"{said}, encrypted by age for {len(request.encrypt_to)}" if request.encrypt_to else said
 
 
 def _overwrites(path: Path) -> list[Hazard]:
+    if path.is_symlink():
+        hint = f"name the file itself: {os.path.realpath(path)}"
+        raise UsageError("this is a link, and nothing is written through links", where=str(path), hint=hint)
     if not path.exists():
         return []
     size = show_bytes(path.stat().st_size)

@@ -104,8 +104,8 @@ async def sample_key(server: Server, db: int, selection: Selection) -> bytes:
     async with server.link(db=0) as link:
         request = resp.command("SELECT", db) + resp.command("SCAN", 0, "COUNT", _SAMPLE_PAGE)
         selected, page = await link.ask(request, 2)
-    if not isinstance(selected, ErrorReply) and isinstance(page, list):
-        for key in page[1]:
-            if selection.passes(key):
-                return bytes(key)
+        if not isinstance(selected, ErrorReply) and isinstance(page, list):
+            for key in page[1]:
+                if selection.passes(key):
+                    return bytes(key)
     return literal_start(selection.match[0] if selection.match else b"") + unlikely_key()

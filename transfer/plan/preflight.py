@@ -15,6 +15,7 @@ from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.bridge import LOGICAL, RAW, RESTAMP, way_of
 from transfer.endpoint.redis.server import Server
 from transfer.job.undo import add_room, changes_keys
+from transfer.model.endpoint import Features
 from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows, skew_hazard
 from transfer.model.selection import Mapping, Selection
@@ -35,7 +36,7 @@ from transfer.plan.standing import (
     whole,
 )
 
-_ROUTES = {"scan": "scan: page by page, key by key", "psync": "psync: one full sync, of one instant"}
+ROUTES = {"scan": "scan: page by page, key by key", "psync": "psync: one full sync, of one instant"}
 BETWEEN_LOOKS_S = 0.5
 """Two looks at the target this far apart tell whether somebody writes there."""
 
@@ -55,8 +56,9 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
     refuse_same(here, there, request, dbs)
     refuse_roles(here, there)
     _refuse_missing(request, here, there, dbs)
-    writing = _writing(request, here, there)
-    await _refuse_missing_rights(request, source, target, here, there, dbs, writing)
+    writing = writing_of(request, here.side.identity.name, here.side.features, there)
+    sampled = await _sampled(request, source, dbs)
+    await _refuse_missing_rights(request, source, target, here, there, sampled, writing)
     rows = _rows(here, there, dbs)
     use, notes = await kept_use(request, source, here, there, writing)
     route = await choose_route(request, source, here, writing, use)
@@ -76,10 +78,10 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
         notes=notes + route.notes,
     )
     if route.name != "scan" or request.route != "auto":
-        plan.choices["route"] = _ROUTES[route.name]
+        plan.choices["route"] = ROUTES[route.name]
     if use:
         plan.choices["keep-idle"] = f"{use} of each key, carried by RESTORE"
-    plan.warnings += await _large_key_warnings(request, source, target, here, there, dbs)
+    plan.warnings += await _large_key_warnings(request, source, target, here, there, sampled)
     await anyio.sleep(max(0.0, looked_at + BETWEEN_LOOKS_S - anyio.current_time()))
     async with target.link(db=0) as link:
         later = await unrest(link)
@@ -108,17 +110,17 @@ def _refuse_missing(request: CopyRequest, here: Look, there: Look, dbs: dict[int
         raise ClusterNodeError(there.shard.hazard(there.role, there.side.place).message) from None
 
 
-def _writing(request: CopyRequest, here: Look, there: Look) -> str:
-    """raw | restamp | logical.
+def writing_of(request: CopyRequest, writer: str, payloads: Features, there: Look) -> str:
+    """raw | restamp | logical, for *payloads* of a server or a file, which *writer* names.
 
     Raises:
-        IncompatibleError: raw is asked for, and the target does not take the source's payloads; or it takes none.
+        IncompatibleError: raw is asked for, and the target does not take such payloads; or it takes none.
     """
-    version, taken = here.side.features.dump_version, there.side.features.restores
+    version, taken = payloads.dump_version, there.side.features.restores
     if request.format in ("auto", LOGICAL) or version in taken or (request.format == RESTAMP and taken):
-        return way_of(here.side.features, there.side.features, request.format)
+        return way_of(payloads, there.side.features, request.format)
     raise IncompatibleError(
-        f"{here.side.identity.name} writes DUMP payloads of version {version}, {there.side.identity.name} takes "
+        f"{writer} writes DUMP payloads of version {version}, {there.side.identity.name} takes "
         + (ranges(taken) or "none from this user"),
         where=there.side.place,
         hint="--format auto stamps payloads anew, encodes them anew, or writes by type commands, as each key needs it",
@@ -144,11 +146,10 @@ async def _refuse_missing_rights(
     target: Server,
     here: Look,
     there: Look,
-    dbs: dict[int, int],
+    sampled: dict[str, bytes],
     writing: str,
 ) -> None:
     """Raise PermissionDeniedError with every command that either user lacks."""
-    sampled = await _sampled(request, source, dbs)
     forbidden = not there.side.features.restores  # then RESTORE is what lacks, not all the commands instead of it
     logical = writing == "logical" and (request.format == "logical" or not forbidden)
     texts: list[str] = []
@@ -182,12 +183,12 @@ async def _sampled(request: CopyRequest, source: Server, dbs: dict[int, int]) ->
 
 
 async def _large_key_warnings(
-    request: CopyRequest, source: Server, target: Server, here: Look, there: Look, dbs: dict[int, int]
+    request: CopyRequest, source: Server, target: Server, here: Look, there: Look, sampled: dict[str, bytes]
 ) -> list[str]:
     """What large keys need and a user lacks: without it the copy goes, and they are rejected."""
     if request.format == "raw":
         return []
-    sampled, found = await _sampled(request, source, dbs), []
+    found = []
     for server, look in ((source, here), (target, there)):
         async with server.link(db=0) as link:
             lacking = await probe.missing_for_large(link, server.identity, look.role, sample_key=sampled[look.role])

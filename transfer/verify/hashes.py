@@ -4,7 +4,8 @@
     canonical  every value by codec/canonical.py: the same in any version, encoding and year
 
 Rule 1: what cannot be decoded (a module's type) is hashed by its bytes in both.
-Rule 2: values too large to be held whole (a quarter of --max-memory) are hashed in pieces in both, see LargeValue.
+Rule 2: values too large to be held whole (8 MiB, or a twentieth of --max-memory) are hashed in pieces in both, see
+        LargeValue.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ import hiredis
 from anyio.abc import ByteStream, SocketAttribute
 
 from transfer.model.errors import ForeignProtocolError, LinkError, OversizedReplyError, TransferError
+from transfer.wire.bounded import TOO_MANY, new_reader
 
 _CHUNK = 1 << 20
 _PIECE = 2 << 20
@@ -44,6 +45,8 @@ _EMPTY = re.compile(rb"[^0-9]0+(?![0-9])")
 _LONGEST_HEADS = 256
 _ELEMENT_BYTES = 3
 """The shortest element, RESP3's null, takes so many."""
+_MOST_ELEMENTS = 4 << 20
+"""In one list: 32 MiB are reserved for it. Values with more go in pieces."""
 _BYTES_PER_LIST = 16
 """A list, empty too, takes 60 bytes here and 4 on the wire; those of servers hold something (a stream's entry: 24)."""
 
@@ -83,7 +86,7 @@ class Link:
         self.received_bytes = 0
         self.sent_bytes = 0
         self._stream = stream
-        self._reader = hiredis.Reader(notEnoughData=_WAIT)
+        self._reader = self._new_reader()
         self._head = b""
         self._lists = 0
         self._pushes: deque[Reply] = deque()
@@ -152,8 +155,12 @@ class Link:
                 f"{len(got)} replies came to {replies} commands", where=self.where, replies=len(got), commands=replies
             )
         if largest > _PIECE and not self._reader.has_data():
-            self._reader = hiredis.Reader(notEnoughData=_WAIT)  # the old one keeps a buffer as large as the reply
+            self._reader = self._new_reader()  # the old one keeps a buffer as large as the reply
         return got
+
+    def _new_reader(self) -> hiredis.Reader:
+        most = min(self.cap_bytes // _ELEMENT_BYTES, _MOST_ELEMENTS)
+        return new_reader(most, notEnoughData=_WAIT)
 
     def _without_pushes(self, replies: list[Reply]) -> list[Reply]:
         """*replies* less the messages among them that were not asked for; those wait for `next_push`."""
@@ -269,8 +276,8 @@ class Link:
     def _feed(self, data: bytes) -> None:
         """Hand *data* to the reader, unless a reply begins with it that declares more than may come.
 
-        A head that came in part waits for its rest. What stands deeper in a chunk, or in a reply of many, is bounded by
-        `_cap` alone: hiredis reserves room for a list as it is declared, but none is resident before its elements come.
+        A head that came in part waits for its rest. Of what stands deeper in a chunk, or in a reply of many, strings
+        are bounded by `_cap`, and lists by the reader, which reserves room for them as they are declared.
         """
         if not self._reader.has_data():
             data, self._head = self._head + data, b""
@@ -306,6 +313,10 @@ class Link:
         except TimeoutError:
             raise LinkError(f"no answer within {patience:g} s", where=self.where, seconds=patience) from None
         except hiredis.ProtocolError as error:
+            if TOO_MANY in str(error):
+                raise OversizedReplyError(
+                    "a reply declares a list that is too long, and was not taken", where=self.where, cap=self.cap_bytes
+                ) from None
             raise ForeignProtocolError(f"what answers does not speak RESP ({error})", where=self.where) from None
         except MemoryError:  # a declared count of elements that no machine holds
             raise OversizedReplyError("a reply declares more elements than fit in memory", where=self.where) from None

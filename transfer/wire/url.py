@@ -2,7 +2,7 @@
 
     redis|rediss|valkey|valkeys://[user[:password]@]host[:6379][/db][?cacert=&cert=&key=]
     unix://[user[:password]@]/path.sock[?db=0]
-    name.rdb  name.xfer
+    name.rdb  name.xfer  name.xfer.age  name.jsonl  -
 
 Rule 1: what is not understood is refused, with the nearest match; nothing is ignored.
 Rule 2: no message repeats a password, nor a part of a URL that may be one.
@@ -20,14 +20,14 @@ from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
 
-from transfer.model.endpoint import FILE_SCHEMES, Address, Secret
+from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME, FILE_SCHEMES, STDIO, Address, Secret
 from transfer.model.errors import FileMissingError, PlaceError, UsageError
 
 _TCP = {"redis": False, "rediss": True, "valkey": False, "valkeys": True}
 """Scheme -> TLS."""
 
 _LATER = ("redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel", "s3", "gs", "az")
-_LATER_ENDINGS = (".xfer.age", ".jsonl", ".csv", ".parquet", ".txt")
+_LATER_ENDINGS = (".csv", ".parquet", ".txt")
 _TLS_OPTIONS = ("cacert", "cert", "key")
 _ROLES = {"source": "TRANSFER_SOURCE_PASSWORD", "target": "TRANSFER_TARGET_PASSWORD"}
 
@@ -48,8 +48,11 @@ def parse_address(text: str) -> Address:
     """
     found = _SCHEME.match(text)
     if not found:
-        ending = text.lower().rpartition(".")[2]
-        if ending not in FILE_SCHEMES:
+        if text == STDIO:
+            return Address(scheme=ARCHIVE_SCHEME, host="", port=0, path=STDIO)
+        plain = text.lower().removesuffix(AGE_ENDING)
+        ending = plain.rpartition(".")[2]
+        if ending not in FILE_SCHEMES or (ending != ARCHIVE_SCHEME and plain != text.lower()):
             raise _no_url(text)
         return _file(text, ending)
     scheme = found.group(1).lower()
@@ -71,13 +74,25 @@ def with_password(address: Address, role: str) -> Address:
         UsageError: both are set.
         FileMissingError: the file cannot be read.
     """
-    name = _ROLES[role]
-    plain, file = os.environ.get(name, ""), os.environ.get(f"{name}_FILE", "")
-    if address.is_file or address.password is not None or not (plain or file):
+    if address.is_file or address.password is not None:
         return address
+    found = environment_secret(_ROLES[role])
+    return msgspec.structs.replace(address, password=found) if found is not None else address
+
+
+def environment_secret(name: str) -> Secret | None:
+    """What the variable *name* holds, or the first line of the file that `<name>_FILE` names; None: neither is set.
+
+    Raises:
+        UsageError: both are set.
+        FileMissingError: the file cannot be read.
+    """
+    plain, file = os.environ.get(name, ""), os.environ.get(f"{name}_FILE", "")
     if plain and file:
         raise UsageError(f"{name} and {name}_FILE are both set", hint=f"unset {name} or unset {name}_FILE")
-    return msgspec.structs.replace(address, password=Secret(plain or _first_line(Path(file), f"{name}_FILE")))
+    if not plain and not file:
+        return None
+    return Secret(plain or _first_line(Path(file), f"{name}_FILE"))
 
 
 def _file(text: str, scheme: str) -> Address:
@@ -101,8 +116,8 @@ def _first_line(path: Path, named_by: str) -> str:
 
 
 def _no_url(text: str) -> PlaceError:
-    if text == "-" or text.startswith("@") or text.lower().endswith(_LATER_ENDINGS):
-        kind = "standard input and output" if text == "-" else "profiles" if text.startswith("@") else "files"
+    if text.startswith("@") or text.lower().endswith(_LATER_ENDINGS):
+        kind = "profiles" if text.startswith("@") else "files of this kind"
         return PlaceError(f"{kind} are not served as a place yet", hint="give the URL of a server: redis://host:6379")
     head = re.match(r"[A-Za-z]+(?=:/?[^/])", text)
     if head and head.group().lower() in (*_TCP, "unix"):

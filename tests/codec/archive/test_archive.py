@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.codec.archive.making import (
@@ -20,19 +20,21 @@ from tests.codec.archive.making import (
     made,
     read,
 )
+from transfer.codec.archive.frames import RawFrame
 from transfer.codec.archive.gathering import Gatherer
 from transfer.codec.archive.items import AsOf, Columns, End, Keys, LargeEnd, Manifest, Piece
 from transfer.codec.archive.keymap import Index, KeyMap, MarksInMemory
 from transfer.codec.archive.payloads import unseal
 from transfer.codec.archive.reader import ArchiveReader
 from transfer.codec.archive.writer import ArchiveWriter, seal
-from transfer.model.errors import TooLargeError
+from transfer.model.errors import FormatError, TooLargeError
 
 
 def _as_columns(item: Keys) -> Columns:
     return Columns(item.db, item.version, item.keys, item.bodies, item.deadlines, item.uses, item.use)
 
 
+@settings(deadline=None)
 @given(blocks=st.lists(any_columns(), max_size=5), size=st.integers(1, 400), level=st.sampled_from([0, 1, 3]))
 def test_any_cut_of_the_bytes_gives_back_what_was_written(blocks: list[Columns], size: int, level: int) -> None:
     """Names, bodies, deadlines and uses of any bytes; in blocks as they were sealed."""
@@ -74,6 +76,7 @@ def test_the_same_keys_in_another_order_have_the_same_sums() -> None:
     assert sums(both) != sums(other)
 
 
+@settings(deadline=None)
 @given(batches=st.lists(any_columns(), max_size=8), block_bytes=st.integers(1, 300), keys=st.integers(1, 9))
 def test_gathered_blocks_hold_all_keys_in_their_order(batches: list[Columns], block_bytes: int, keys: int) -> None:
     """Nothing is lost between batches; blocks are of one database, version and use, and no larger than asked."""
@@ -106,6 +109,15 @@ def test_frames_may_be_unsealed_elsewhere() -> None:
         items = [reader.accept(raw, item) for raw, item in zip(frames, threads.map(unseal, frames), strict=True)]
     reader.finish()
     assert items == read(data)
+
+    reader = ArchiveReader()
+    reader.feed(data[:-200] + bytes(200))
+    whole: list[RawFrame] = []
+    with pytest.raises(FormatError):
+        for raw in reader.frames():
+            whole.append(raw)  # noqa: PERF402  # what came before the error is kept
+    assert [reader.accept(raw, unseal(raw)) for raw in whole] == items[: len(whole)]
+    assert len(whole) > 20
 
 
 def test_what_no_frame_holds_is_refused_before_it_is_written() -> None:

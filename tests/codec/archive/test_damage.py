@@ -9,7 +9,7 @@ from random import Random
 import msgspec
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.codec.archive.making import HEAD, ID, LARGE, PIECES, columns, made, read
@@ -176,6 +176,15 @@ def test_salvage_goes_on_where_bytes_were_lost_or_came_in_between() -> None:
     assert damages[0].start == 0
 
 
+def test_salvage_takes_no_frames_of_another_archive() -> None:
+    """Though they hold: two files were mixed up."""
+    own, foreign = VARIANTS["many blocks"], made([columns(0, 3, 900)], archive_id=b"of another one..")
+    found, (damage,) = _salvaged(b"".join([*own[:4], *foreign[1:9], *own[4:]]))
+    assert found == _salvaged(b"".join(own))[0]
+    assert (damage.start, damage.missing) == (sum(map(len, own[:4])), 0)
+    assert "another archive" in damage.why
+
+
 def test_of_a_large_value_that_lacks_a_piece_salvage_gives_no_end() -> None:
     """What follows the missing piece is damage, up to the next key."""
     frames = VARIANTS["raw"]
@@ -187,11 +196,13 @@ def test_of_a_large_value_that_lacks_a_piece_salvage_gives_no_end() -> None:
     assert kinds[6] == "Keys"
 
 
-def _framed(kind: int, stored: bytes, plain: int | None = None, flags: int = 0) -> bytes:
+def _framed(kind: int, stored: bytes, plain: int | None = None, flags: int = 0, zero: int = 0) -> bytes:
     """An archive whose second frame is this one, with checksums that hold."""
     head = made([], everything=False)[0]
     sizes = (len(stored) if plain is None else plain, len(stored))
-    return head + put_header(kind, flags, 1, sizes, ID, head[PREFIX_BYTES:][72:88], checksum(stored)) + stored
+    header = bytearray(put_header(kind, flags, 1, sizes, ID, head[PREFIX_BYTES:][72:88], checksum(stored))[:72])
+    header[6] = zero
+    return head + header + checksum(bytes(header)) + stored
 
 
 _DEEP = b"\x91" * 1_000_000 + b"\xc0"
@@ -221,6 +232,7 @@ HOSTILE: dict[str, tuple[bytes, type[FormatError]]] = {
     "left over": (_framed(3, _PACK([0, 10, [], [], None, 0, None]) + b"\x00"), FormatError),
     "unknown kind": (_framed(99, b"abc"), UnknownFormError),
     "unknown flag": (_framed(3, b"abc", flags=2), UnknownFormError),
+    "not zero": (_framed(3, b"abc", zero=1), UnknownFormError),
     "second head": (_framed(1, b"\x80"), FormatError),
     "piece of nothing": (_framed(6, b"\x00abc"), FormatError),
     "end of nothing": (_framed(12, bytes(32) + b"XFEREND\n"), FormatError),
@@ -237,6 +249,7 @@ def test_hostile_frames_with_right_checksums_are_refused(what: str) -> None:
     assert "offset" in error.facts
 
 
+@settings(deadline=None)
 @given(kind=st.sampled_from(list(Kind)), data=st.data())
 def test_whatever_a_frame_holds_is_read_or_refused(kind: Kind, data: st.DataObject) -> None:
     """Any bytes, and real ones changed at some places, under checksums that hold: never another error."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.codec.archive.making import HEAD, columns, made, read
@@ -38,6 +38,7 @@ def blocks_for(data: bytes, index: Index, db: int, name: bytes) -> list[Block]:
     return index.find(segment, mark)
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(0, 60), max_size=6), db=st.integers(0, 40))
 def test_every_key_is_found_in_its_block(sizes: list[int], db: int) -> None:
     """By its own database only; the table tells where the block stands and what it holds."""

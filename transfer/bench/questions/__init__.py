@@ -60,11 +60,21 @@ class Question:
 
     @property
     def measure(self) -> Measure:
-        measure: Measure = import_module(f"transfer.bench.questions.{self.name}").measure
+        module = _MODULES.get(self.name, self.name)
+        measure: Measure = import_module(f"transfer.bench.questions.{module}").measure
         return measure
 
 
+_MODULES = {"export": "exports", "import": "imports"}
+"""Where a question cannot be the name of a module."""
+
+
 _PERCENTILES = (("p50 ms", "p50_ms"), ("p99 ms", "p99_ms"), ("p99.9 ms", "p999_ms"), ("max ms", "max_ms"))
+_FILE_COLUMNS = (
+    ("seconds", "seconds"), ("wall s", "wall_s"), ("keys/s", "keys_per_s"), ("source CPU s", "source_cpu_s"),
+    ("engine CPU s", "engine_cpu_s"), ("target CPU s", "target_cpu_s"), ("peak RSS MiB", "rss_mib"),
+    ("file MiB", "file_mib"),
+)  # fmt: skip
 
 _ALL = (
     Question(
@@ -81,6 +91,25 @@ _ALL = (
     Question(
         "verify", "How long does a full two-way verify take beside the copy?", 1_000_000, 3,
         ("verify / copy", "verify / redis-full-check", "peak RSS of the verify, MiB"),
+    ),
+    Question(
+        "export", "How long does it take to get everything into a file, and how large is that?", 1_000_000, 3,
+        (
+            "export .xfer by psync / redis-cli --rdb, then zstd -3",
+            "export .xfer by scan / redis-cli --rdb, then zstd -3",
+            "export .rdb by psync / redis-cli --rdb", "export .rdb by scan / redis-cli --rdb",
+            "size of .xfer / size of redis-cli --rdb, then zstd -3", "peak RSS of the exports, MiB",
+        ),
+        columns=_FILE_COLUMNS,
+    ),
+    Question(
+        "import", "How long does it take to get a file into an empty server, and to check it?", 1_000_000, 3,
+        (
+            "import .xfer / copy by psync", "import .rdb / copy by psync", "import .rdb / rdb-cli",
+            "import .xfer / redis-cli --pipe", "verify of .xfer, MB/s", "verify --deep of .xfer, keys/s",
+            "peak RSS of the imports, MiB", "peak RSS of the verifies, MiB",
+        ),
+        columns=_FILE_COLUMNS,
     ),
     Question(
         "round_trip", "What do 5 and 50 ms between us and both servers cost?", 200_000, 3,

@@ -166,6 +166,15 @@ MEANINGS: dict[str, Meaning] = {
             "many services that run servers for others never allow it: --route scan",
         ),
     ),
+    "E215": Meaning(
+        "The source was restarted without its data, or replaced by an empty server, while a copy was under way. "
+        "The job is kept as it was: nothing at the target is touched.",
+        (
+            "restore the source from its RDB or AOF, or promote a replica that has the data",
+            "transfer resume ID, once it has its data again: what has arrived is not sent again",
+            "the same copy with --fresh, if the source is meant to be empty",
+        ),
+    ),
     "E500": Meaning(
         "This pair of servers cannot do it.", ("transfer doctor SRC DST says what will travel and what will not",)
     ),

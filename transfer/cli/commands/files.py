@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from transfer.cli.commands.moving import move
-from transfer.cli.options import PLACE, Moving, Packing
+from transfer.cli.options import PLACE, Moving, Opening, Packing, Rescue, Trial
 
 
 def import_(
@@ -13,20 +13,23 @@ def import_(
     target: Annotated[str, PLACE],
     /,
     *,
-    moving: Moving = Moving(),  # noqa: B008 - frozen
+    opening: Opening = Opening(),  # noqa: B008 - frozen, as are all below
+    rescue: Rescue = Rescue(),  # noqa: B008
+    moving: Moving = Moving(),  # noqa: B008
 ) -> int:
     """Bring the keys of a file to a live server, without a stop of it; then verify.
 
-    The file is read to its checksum before anything is written: a damaged one is refused (exit 12).
+    The file is read to its checksum before anything is written: a damaged one is refused (exit 12), or with --salvage
+    all of it that is whole is imported.
 
     Parameters
     ----------
     file
-        An archive, name.xfer, or an RDB file, name.rdb, of Redis or Valkey.
+        An archive, name.xfer or name.xfer.age, `-` for one on standard input, or an RDB file, name.rdb.
     target
         Where its keys go: the URL of a server.
     """
-    return move(file, target, "import", moving)
+    return move(file, target, "import", moving, rescue=rescue, opening=opening)
 
 
 def export(
@@ -34,7 +37,8 @@ def export(
     file: Annotated[str, PLACE],
     /,
     *,
-    packing: Packing = Packing(),  # noqa: B008 - frozen, as is the next
+    packing: Packing = Packing(),  # noqa: B008 - frozen, as are all below
+    trial: Trial = Trial(),  # noqa: B008
     moving: Moving = Moving(),  # noqa: B008
 ) -> int:
     """Write the keys of a live server into a file, an archive or an RDB; then verify.
@@ -46,6 +50,7 @@ def export(
     source
         Where the keys are: the URL of a server. Nothing is written there.
     file
-        What is made: name.xfer, a compressed archive, or name.rdb, from which servers can be started.
+        What is made: name.xfer, a compressed archive, name.xfer.age, an encrypted one, `-`, an archive on standard
+        output, or name.rdb, from which servers can be started.
     """
-    return move(source, file, "export", moving, packing)
+    return move(source, file, "export", moving, packing=packing, trial=trial)

@@ -5,11 +5,16 @@ file, read to its end -> lines for people, data for programs
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from transfer.cli.commands.inspect import big_data, biggest_lines, span_text
+from transfer.cli.outcome import Outcome
 from transfer.cli.render.plan import counted, table
+from transfer.endpoint.archive.walk import ArchiveWalk
 from transfer.endpoint.file.census import PASSED, FileCensus, take_file_census
 from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.file.kinds import walk_of
@@ -22,35 +27,49 @@ from transfer.report.names import hashed_name, printable, shown_name
 
 _SPAN_ORDER = (PASSED, *(name for name, _ in SPANS), "more", "none")
 _AUX_SHOWN_BYTES = 64
+_PREFIXES = 10
 
 
-async def run_inspect_file(path: str, *, hash_keys: bool = False) -> tuple[list[str], dict[str, Any], int]:
+async def run_inspect_file(path: str, identity: str = "", *, hash_keys: bool = False) -> Outcome:
     """Lines, data and exit code.
 
     Raises:
         FormatError: the file is damaged.
     """
-    file, censuses = await take_file_census(walk_of(Path(path)))
+    file, censuses = await take_file_census(walk_of(Path(path), identity=identity))
+    prefixes = _prefixes(censuses, hash_keys=hash_keys)
     biggest = sorted((big for census in censuses for big in census.big_keys(file.vendor)), reverse=True)[:10]
     lines = _head(file)
     for census in censuses:
         lines += ["", *_census_lines(census, file)]
     if biggest:
         lines += ["", *biggest_lines(biggest, "biggest of all keys, by payload", hash_keys=hash_keys)]
-    return lines, _data(file, censuses, biggest, hash_keys=hash_keys), 0
+    if prefixes:
+        rows = [(name, f"{count:,}", f"{count / file.keys:.1%}") for name, count in prefixes.items()]
+        lines += ["", "commonest beginnings of names", *table(("prefix", "keys", "share"), rows, left=1)]
+    return lines, {**_data(file, censuses, biggest, hash_keys=hash_keys), "prefixes": prefixes}, 0
 
 
-async def run_verify_file(path: str, *, hash_keys: bool = False) -> tuple[list[str], dict[str, Any], int]:
-    """Lines, data and exit code: structure, checksum and every value.
+def _prefixes(censuses: list[FileCensus], *, hash_keys: bool) -> dict[str, int]:
+    """The commonest of all databases; none with --hash-keys, since they are parts of names."""
+    both = sum((census.prefixes for census in censuses), Counter[bytes]())
+    return {} if hash_keys else {f"{shown_name(name)}:": count for name, count in both.most_common(_PREFIXES)}
+
+
+async def run_verify_file(path: str, identity: str = "", *, deep: bool, hash_keys: bool = False) -> Outcome:
+    """Lines, data and exit code: structure and checksums; with *deep*, and in files that are no archives, every value.
 
     Raises:
         FormatError: the file is damaged, or a value in it does not hold: the first is named, with its offset.
     """
-    file, found = await check_values(walk_of(Path(path)))
+    walk = walk_of(Path(path), identity=identity, deep=deep)
+    values = deep or not isinstance(walk, ArchiveWalk)
+    file, found = await check_values(walk) if values else (await DataFile.open(walk), Soundness())
     if found.unsound:
         raise _unsound(file, found, hash_keys=hash_keys)
+    checked = "every value decoded" if values else "every block, their chain, index and manifest"
     lines = [
-        f"WHOLE  {printable(file.where)}: {counted(file.keys)}, every value decoded, in {show_ms(file.seconds * 1000)}",
+        f"WHOLE  {printable(file.where)}: {counted(file.keys)}, {checked}, in {show_ms(file.seconds * 1000)}",
         f"  {file_side(file).about}",
     ]
     if found.opaque:
@@ -85,6 +104,7 @@ def _head(file: DataFile) -> list[str]:
     lines.append(f"  {file_side(file).about}")
     if file.used_memory_bytes:
         lines.append(f"  the server used {show_bytes(file.used_memory_bytes)} of memory")
+    lines += _archive_lines(file)
     if file.walk.functions:
         count = len(file.walk.functions)
         lines.append(f"  {count} function librar{'y' if count == 1 else 'ies'}")
@@ -94,6 +114,32 @@ def _head(file: DataFile) -> list[str]:
         for db, (keys, deadlines) in file.counts().items()
     ]
     return [*lines, "", *table(("db", "keys", "with deadline", "share"), rows)] if rows else [*lines, "  no keys"]
+
+
+def _archive_lines(file: DataFile) -> list[str]:
+    """What an archive says of itself."""
+    walk = file.walk
+    if not isinstance(walk, ArchiveWalk) or walk.head is None or walk.manifest is None:
+        return []
+    head, manifest = walk.head, walk.manifest
+    as_of, ratio = manifest.as_of, manifest.plain_bytes / max(1, file.size_bytes)
+    span = show_ms((as_of.to_ms or as_of.from_ms) - as_of.from_ms)
+    when = "of one instant" if as_of.kind == "instant" else f"of an interval of {span}"
+    lines = [
+        f"  made by {printable(head.made_by)}, {when}; {show_bytes(manifest.plain_bytes)} uncompressed, "
+        f"{ratio:.1f} times its size",
+        f"  {manifest.frames + 2:,} frames; SHA-256 of all before the manifest {manifest.sha256.hex()[:16]}...",
+    ]
+    return lines + [f"  made with {printable(text)}" for text in head.filters]
+
+
+def _archive_data(file: DataFile) -> dict[str, Any]:
+    walk = file.walk
+    if not isinstance(walk, ArchiveWalk) or walk.head is None or walk.manifest is None:
+        return {}
+    said = msgspec.to_builtins({"head": walk.head, "manifest": walk.manifest})
+    said["manifest"] |= {"sha256": walk.manifest.sha256.hex(), "sums": walk.manifest.sums.hex()}
+    return {"archive": said}
 
 
 def _census_lines(census: FileCensus, file: DataFile) -> list[str]:
@@ -139,6 +185,7 @@ def _file_data(file: DataFile) -> dict[str, Any]:
         "aux": {_text(name): _text(value[:_AUX_SHOWN_BYTES]) for name, value in walk.aux.items()},
         "keys": file.keys,
         "seconds": round(file.seconds, 3),
+        **_archive_data(file),
         "warnings": file_warnings(file),
     }
 

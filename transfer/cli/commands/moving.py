@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from transfer.cli.options import Moving, Packing
+from transfer.cli.options import Moving
 from transfer.cli.request import copy_request
 from transfer.model.errors import PlaceError
 from transfer.model.plan import CopyRequest
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from transfer.cli.conduct import Run
 
 
-def move(source: str, target: str, command: str, said: Moving, packing: Packing = Packing()) -> int:  # noqa: B008
-    """Carry out *command* between two places as it was *said*; the exit code."""
+def move(source: str, target: str, command: str, said: Moving, **more: Any) -> int:
+    """Carry out *command* between two places as it was *said*, *more* groups of flags in it; the exit code."""
     from transfer.cli.conduct import conduct
 
     groups = {field.name: getattr(said, field.name) for field in fields(said) if field.name != "talk"}
-    request = copy_request(source, target, packing=packing, **groups)
+    request = copy_request(source, target, **more, **groups)
     return conduct(mover(request, command), request, said.talk, no_input=said.consent.no_input)
 
 
@@ -71,7 +71,12 @@ async def _export(request: CopyRequest, observer: Observer) -> Report:
     from transfer.job.exporting import run_export
     from transfer.plan.files import plan_export
 
-    return await run_export(request, observer, plan_export)
+    report = await run_export(request, observer, plan_export)
+    if request.trial_restore and not request.dry_run:
+        from transfer.job.trial import restore_on_trial
+
+        await restore_on_trial(partial(_import, job=""), request, report)
+    return report
 
 
 async def _undo(request: CopyRequest, observer: Observer, *, job: str) -> Report:

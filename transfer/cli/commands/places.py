@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from transfer.cli.options import PLACE, Names, Talk, Waits
+from transfer.cli.options import PLACE, Names, OneKey, Opening, Talk, Waits
 from transfer.cli.outcome import run_and_tell
 from transfer.cli.request import place, waits_ms
+from transfer.model.endpoint import ARCHIVE_SCHEME, Address
+from transfer.model.errors import UsageError
 
 
 def inspect(
@@ -16,21 +18,25 @@ def inspect(
     waits: Waits = Waits(),  # noqa: B008 - frozen
     talk: Talk = Talk(),  # noqa: B008
     names: Names = Names(),  # noqa: B008
+    one: OneKey = OneKey(),  # noqa: B008
+    opening: Opening = Opening(),  # noqa: B008
 ) -> int:
     """What is there: versions, memory, keys per database, types, deadlines, big keys. Nothing is written.
 
     Parameters
     ----------
     url
-        One server, or a file name.rdb.
+        One server, or a file: name.xfer, name.rdb.
     """
     from transfer.cli.commands.inspect import run_inspect
     from transfer.cli.commands.inspect_file import run_inspect_file
 
     connect_ms, timeout_ms = waits_ms(waits)
     address, hashed = place(url, "source"), names.hash_keys
+    if one.key is not None or one.db is not None:
+        return _one_key(address, one, talk)
     if address.is_file:
-        return run_and_tell("inspect", talk, lambda: run_inspect_file(address.path, hash_keys=hashed))
+        return run_and_tell("inspect", talk, lambda: run_inspect_file(address.path, opening.identity, hash_keys=hashed))
     return run_and_tell(
         "inspect",
         talk,
@@ -38,6 +44,15 @@ def inspect(
             address, hash_keys=hashed, connect_timeout_s=connect_ms / 1000, timeout_s=timeout_ms / 1000
         ),
     )
+
+
+def _one_key(address: Address, one: OneKey, talk: Talk) -> int:
+    from transfer.cli.commands.inspect_key import run_inspect_key
+
+    if address.scheme != ARCHIVE_SCHEME or address.encrypted or one.key is None:
+        raise UsageError("--key and --db are for one key of an archive", hint="transfer inspect name.xfer --key NAME")
+    key, db = one.key, one.db or 0
+    return run_and_tell("inspect", talk, lambda: run_inspect_key(address.path, key, db))
 
 
 def doctor(

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from transfer.cli.options import PLACE, Allow, Extent, GiveUp, Keep, Names, Proof, Rename, Store, Talk, Waits, What
+from transfer.cli.options import (
+    PLACE,
+    Allow,
+    Deep,
+    Extent,
+    GiveUp,
+    Keep,
+    Names,
+    Opening,
+    Proof,
+    Rename,
+    Store,
+    Talk,
+    Waits,
+    What,
+)
 from transfer.cli.request import copy_request, place
-from transfer.model.errors import PlaceError
+from transfer.model.errors import PlaceError, UsageError
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.report import Report
@@ -21,6 +36,8 @@ def verify(
     rename: Rename = Rename(),  # noqa: B008
     extent: Extent = Extent(),  # noqa: B008
     proof: Proof = Proof(),  # noqa: B008
+    deep: Deep = Deep(),  # noqa: B008
+    opening: Opening = Opening(),  # noqa: B008
     keep: Keep = Keep(),  # noqa: B008
     store: Store = Store(),  # noqa: B008
     waits: Waits = Waits(),  # noqa: B008
@@ -40,13 +57,18 @@ def verify(
     a
         One place, the side that is believed.
     b
-        The other place. Without it A is a file, name.rdb: structure, checksum and every value are checked.
+        The other place. Without it A is a file: name.rdb, of which structure, checksum and every value are checked, or
+        name.xfer, of which every value is only with --deep.
     """
     from transfer.cli.conduct import conduct
 
     if b is None:
-        return _alone(a, talk, names)
+        return _alone(a, talk, names, opening, deep=deep.deep)
 
+    if deep.deep:
+        raise UsageError(
+            "--deep is about one file; two places are compared value by value", hint=f"transfer verify {a}"
+        )
     request = copy_request(
         a,
         b,
@@ -60,11 +82,12 @@ def verify(
         give_up=give_up,
         consent=consent,
         names=names,
+        opening=opening,
     )
     return conduct(_verify, request, talk, no_input=True)
 
 
-def _alone(a: str, talk: Talk, names: Names) -> int:
+def _alone(a: str, talk: Talk, names: Names, opening: Opening, *, deep: bool) -> int:
     from transfer.cli.commands.inspect_file import run_verify_file
     from transfer.cli.outcome import run_and_tell
 
@@ -73,7 +96,9 @@ def _alone(a: str, talk: Talk, names: Names) -> int:
         raise PlaceError(
             "verify takes two places, or one file", hint="transfer verify dump.rdb, or transfer verify A B"
         )
-    return run_and_tell("verify", talk, lambda: run_verify_file(address.path, hash_keys=hashed))
+    return run_and_tell(
+        "verify", talk, lambda: run_verify_file(address.path, opening.identity, deep=deep, hash_keys=hashed)
+    )
 
 
 async def _verify(request: CopyRequest, observer: Observer) -> Report:

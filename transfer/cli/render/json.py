@@ -79,6 +79,7 @@ def result_fields(report: Report, code: int, error: TransferError | None) -> dic
         "functions": _functions(report.functions) if report.functions else None,
         "not_copied": report.not_copied,
         "notes": report.notes,
+        "damage": report.damage,
     }
     if report.data is not None:
         fields["data"] = _plain(report.data)
@@ -101,7 +102,7 @@ class JsonObserver:
     ) -> None:
         self.request = request
         self._no_input = no_input
-        self._out = out or Out(sys.stdout)
+        self._out = out or Out(sys.stderr if request.target.is_stdio else sys.stdout)
         self._err = err or Out(sys.stderr)
         self._show: ProgressShow = NoProgress() if quiet else PlainLines(self._progress, every_s=PROGRESS_EVERY_S)
         self._job = ""

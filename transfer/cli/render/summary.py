@@ -62,10 +62,11 @@ def verdict_lines(report: Report, paint: Paint) -> list[str]:
     found = report.verify
     if found is None:
         return [paint("NOT VERIFIED", "yellow") + "  nothing was compared"]
-    head = _head(report, found, paint)
-    lines = [
-        f"{head}  {found.mode}: {found.match:,} of {found.checked:,} keys match, in {show_ms(found.seconds * 1000)}"
-    ]
+    head, took = _head(report, found, paint), show_ms(found.seconds * 1000)
+    proved = f"{found.match:,} of {found.checked:,} keys match"
+    if found.rejected and not found.match and not found.differences() and not found.changed:
+        proved = f"nothing was proved, {found.rejected:,} of {found.checked:,} keys were rejected"
+    lines = [f"{head}  {found.mode}: {proved}, in {took}"]
     names = ("missing", "extra", "type", "value", "ttl", "changed")
     counted = [f"{name} {getattr(found, name):,}" for name in names if getattr(found, name)]
     if counted:
@@ -122,8 +123,10 @@ def _head(report: Report, found: VerifyResult, paint: Paint) -> str:
         return paint("DIFFERENT", "red")
     if found.changed:
         return paint("CHANGED MEANWHILE", "yellow")
-    if not report.verified:
+    if not report.verified or (found.rejected and not found.match):
         return paint("NOT VERIFIED", "yellow")
+    if found.rejected:
+        return paint("PARTLY VERIFIED", "yellow")
     return paint("SAME" if report.command == "verify" else "VERIFIED", "green")
 
 

@@ -38,7 +38,7 @@ class TextObserver:
         self.request = request
         self._quiet = quiet
         self._no_input = no_input
-        self._out = out or Out(sys.stdout)
+        self._out = out or Out(sys.stderr if request.target.is_stdio else sys.stdout)
         self._err = err or Out(sys.stderr)
         self._show = progress_on(self._err.stream, quiet=quiet)
         self._job = ""

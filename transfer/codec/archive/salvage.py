@@ -50,16 +50,23 @@ class SalvageReader:
 
     Attributes:
         ended: the end was read.
+        last: the frame whose item was given last.
     """
 
     def __init__(self) -> None:
         self.ended = False
+        self.last: Frame | None = None
         self._data, self._at, self._base = b"", 0, 0
         self._fed: list[bytes] = []
         self._last, self._next, self._previous, self._id = False, 0, NO_SUM, b""
         self._bad_from, self._why = -1, ""
         self._waiting, self._need = 0, PREFIX_BYTES
         self._in_large = self._begun = False
+
+    def going_on(self, offset: int) -> SalvageReader:
+        """The same reader for bytes from *offset* on, where a frame begins or damage does."""
+        self._begun, self._base, self._need = True, offset, HEADER_BYTES
+        return self
 
     def feed(self, data: bytes) -> None:
         """Add received bytes."""
@@ -146,6 +153,7 @@ class SalvageReader:
         self._bad_from, self._why = -1, ""
 
     def _passed(self, frame: Frame) -> None:
+        self.last = frame
         self._at += HEADER_BYTES + frame.stored_bytes
         self._next, self._previous, self._id = frame.sequence + 1, frame.checksum, frame.archive_id
         self._in_large = frame.kind in (Kind.LARGE, Kind.PIECE)

@@ -19,7 +19,7 @@ from transfer.codec.archive.gathering import Gatherer
 from transfer.codec.archive.items import AsOf, Columns, Facts, Head, LargeKey
 from transfer.codec.archive.keymap import Marks
 from transfer.codec.archive.writer import LARGE_BYTES, ArchiveWriter, Sealed, seal
-from transfer.endpoint.archive.walk import ArchiveWalk
+from transfer.endpoint.archive.walk import ArchiveWalk, Opener, plainly
 
 _THREADS, _AHEAD = 2, 3
 _PIECE_BYTES = 4 << 20
@@ -31,10 +31,13 @@ class ArchiveForm:
     Args:
         level: of zstd.
         new_marks: makes what keeps 8 bytes for every key until the end.
+        opened: opens what was written, to be read back.
     """
 
-    def __init__(self, head: Head, facts: Facts, level: int, new_marks: Callable[[], Marks]) -> None:
-        self._head, self._facts, self._level, self._new_marks = head, facts, level, new_marks
+    def __init__(
+        self, head: Head, facts: Facts, level: int, new_marks: Callable[[], Marks], opened: Opener = plainly
+    ) -> None:
+        self._head, self._facts, self._level, self._new_marks, self._opened = head, facts, level, new_marks, opened
         self._marks = new_marks()
         self._writer = ArchiveWriter(level, marks=self._marks)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="seal")
@@ -50,19 +53,19 @@ class ArchiveForm:
             out += await self._block(block)
         return bytes(out)
 
-    async def end(self, as_of: AsOf | None) -> AsyncIterator[bytes]:
+    async def end(self, as_of: AsOf | None, repeated: int) -> AsyncIterator[bytes]:
         for block in self._gatherer.flush():
             yield await self._block(block)
         yield await self._written(0)
-        pieces = await anyio.to_thread.run_sync(lambda: list(self._writer.end(as_of)))
+        pieces = await anyio.to_thread.run_sync(lambda: list(self._writer.end(as_of, repeated_keys=repeated)))
         for data in pieces:
             yield data
 
     def anew(self) -> ArchiveForm:
-        return ArchiveForm(self._head, self._facts, self._level, self._new_marks)
+        return ArchiveForm(self._head, self._facts, self._level, self._new_marks, self._opened)
 
     def walk(self, path: Path) -> ArchiveWalk:
-        return ArchiveWalk(path)
+        return ArchiveWalk(path, self._opened)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -14,15 +14,37 @@ from pathlib import Path
 from typing import BinaryIO
 
 from transfer.codec.archive.frames import HEADER_BYTES, VERSION, read_header
-from transfer.codec.archive.items import Facts, Head, Keys, LargeEnd, LargeKey, Manifest, Piece, Tombstones, Unknown
+from transfer.codec.archive.items import (
+    AsOf,
+    Facts,
+    Head,
+    Keys,
+    LargeEnd,
+    LargeKey,
+    Manifest,
+    Piece,
+    Tombstones,
+    Unknown,
+)
 from transfer.codec.archive.payloads import Item
 from transfer.codec.archive.reader import ArchiveReader
+from transfer.codec.archive.salvage import Damage, SalvageReader
 from transfer.endpoint.file.block import Block
-from transfer.model.errors import FormatError
+from transfer.model.errors import ChecksumError, FormatError
 
 _READ_BYTES = 1 << 20
+_RECENT, _RECENT_BYTES = 6, 16 << 20
+"""Blocks that are kept unpacked, and how much they may take in the file: neighbours are asked for next."""
 _ELSEWHERE = {b"REDIS": "an RDB file", b"VALKE": "an RDB file", b"age-e": "an encrypted file"}
 _ENDINGS = {"an RDB file": ".rdb", "an encrypted file": ".xfer.age"}
+
+
+Opener = Callable[[Path], BinaryIO]
+
+
+def plainly(path: Path) -> BinaryIO:
+    """An archive that is not encrypted."""
+    return path.open("rb")
 
 
 class ArchiveWalk:
@@ -30,6 +52,8 @@ class ArchiveWalk:
 
     Args:
         opened: gives the plain bytes of the file at a path; what it gives can seek.
+        deep: sum up every key, and hold the sums against the manifest.
+        salvage: go on behind damage.
 
     Attributes:
         head, manifest: once they were read.
@@ -39,65 +63,131 @@ class ArchiveWalk:
     checksum = "right"
     trailing_bytes = 0
 
-    def __init__(self, path: Path, opened: Callable[[Path], BinaryIO] = lambda path: path.open("rb")) -> None:
+    def __init__(
+        self,
+        path: Path,
+        opened: Opener = plainly,
+        *,
+        deep: bool = False,
+        salvage: bool = False,
+    ) -> None:
         self.path = path
+        self._opened, self._deep, self._salvage = opened, deep, salvage
+        self._kept: BinaryIO | None = None
+        self._recent: dict[int, Block] = {}
+        self.damage: list[str] = []
         self.family, self.version = "", 0
         self.aux: dict[bytes, bytes] = {}
         self.functions: list[bytes] = []
         self.passed_over: list[str] = []
         self.head: Head | None = None
         self.manifest: Manifest | None = None
-        self._opened = opened
+
+    @property
+    def as_of(self) -> AsOf | None:
+        """Of what time its keys are, as far as it was read."""
+        if self.manifest is not None:
+            return self.manifest.as_of
+        return self.head.as_of if self.head is not None else None
 
     @property
     def saved_ms(self) -> int:
         return self.head.as_of.from_ms if self.head is not None else 0
 
+    @property
+    def repeats(self) -> bool:
+        return self.manifest is None or self.manifest.repeated_keys != 0
+
     def blocks(self, start: int = 0, db: int = 0, *, starts: bool = False) -> Iterator[Block]:
         """As `Walk.blocks`; *db* is in the block itself."""
         with self._opened(self.path) as file:
-            reader = ArchiveReader()
-            if start:
-                file.seek(start)
-                frame = read_header(file.read(HEADER_BYTES), 0, start)
-                reader.going_on(start, frame.sequence)
-                file.seek(start)
-            else:
-                self.functions, self.passed_over, self.manifest = [], [], None
-            yield from self._blocks(reader, file, noting=not start)
+            if not start:
+                self.functions, self.passed_over, self.damage = [], [], []
+            file.seek(start)
+            items = self._salvaged(file, start) if self._salvage else self._read(file, start)
+            yield from self._blocks(items, noting=not start)
 
     def block(self, start: int, db: int) -> Block:
         """The block that begins at *start*."""
-        return next(self.blocks(start, db))
+        block = self._recent.pop(start, None) or self._block_at(start)
+        self._recent[start] = block
+        while len(self._recent) > _RECENT or sum(it.end - it.start for it in self._recent.values()) > _RECENT_BYTES:
+            if self._recent.pop(next(iter(self._recent))) is block:
+                break
+        return block
+
+    def _block_at(self, start: int) -> Block:
+        if self._kept is None:
+            self._kept = self._opened(self.path)  # opening an encrypted file anew means reading it from its start
+        self._kept.seek(start)
+        return next(self._blocks(self._read(self._kept, start), noting=False))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._recent.clear()
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def near(self, places: list[int], db: int) -> Iterator[Block]:
         """As `Walk.near`: whole blocks, each once."""
         for start in dict.fromkeys(places):
             yield self.block(start, db)
 
-    def _blocks(self, reader: ArchiveReader, file: BinaryIO, *, noting: bool) -> Iterator[Block]:
-        large: _Large | None = None
+    def _read(self, file: BinaryIO, start: int) -> Iterator[tuple[Item, int]]:
+        """Items, and where the frame of each begins; the first thing that is wrong ends them."""
+        reader = ArchiveReader(deep=self._deep and not start)
+        if start:
+            frame = read_header(file.read(HEADER_BYTES), 0, start)
+            reader.going_on(start, frame.sequence)
+            file.seek(start)
         while data := file.read(_READ_BYTES):
             try:
                 reader.feed(data)
                 for item in reader.take():
-                    match item:
-                        case Keys():
-                            yield self._block(item)
-                        case LargeKey():
-                            assert reader.last is not None
-                            large = _Large(item, reader.last.offset)
-                        case Piece():
-                            assert large is not None
-                            large.parts.append(item.data)
-                        case LargeEnd():
-                            assert large is not None
-                            yield self._whole(large, item.offset)
-                        case _ if noting:
-                            self._note(item)
+                    assert reader.last is not None
+                    yield item, reader.last.offset
             except FormatError as error:
                 raise _plainer(error, data) from None
         reader.finish()
+
+    def _salvaged(self, file: BinaryIO, start: int) -> Iterator[tuple[Item, int]]:
+        """All that is whole; what is not is noted, if the file is read from its start."""
+        reader = SalvageReader().going_on(start) if start else SalvageReader()
+        told: list[str] = [] if start else self.damage
+        lost = ""
+        while not lost:
+            try:
+                data = file.read(_READ_BYTES)
+            except ChecksumError as error:  # of an encrypted file: nothing behind it can be read
+                data, lost = b"", error.message
+            reader.feed(data)
+            for item in reader.take() if data else reader.finish():
+                if isinstance(item, Damage):
+                    told.append(_words(item))
+                else:
+                    assert reader.last is not None
+                    yield item, reader.last.offset
+            if not data:
+                break
+        if lost:
+            told.append(lost)
+
+    def _blocks(self, items: Iterator[tuple[Item, int]], *, noting: bool) -> Iterator[Block]:
+        large: _Large | None = None
+        for item, begun in items:
+            match item:
+                case Keys():
+                    yield self._block(item)
+                case LargeKey():
+                    large = _Large(item, begun)
+                case Piece() if large is not None:
+                    large.parts.append(item.data)
+                case LargeEnd() if large is not None:
+                    yield self._whole(large, item.offset)
+                    large = None
+                case _ if noting:
+                    self._note(item)
 
     def _block(self, item: Keys) -> Block:
         frame = item.frame
@@ -141,6 +231,15 @@ class _Large:
     def __init__(self, key: LargeKey, start: int) -> None:
         self.key, self.start = key, start
         self.parts: list[bytes] = []
+
+
+def _words(damage: Damage) -> str:
+    """For people: which bytes, and how much is missing."""
+    missing = "all that came behind" if damage.missing is None else f"{damage.missing:,} frames"
+    if damage.missing == 1:
+        missing = "1 frame"
+    what = f"bytes {damage.start:,} to {damage.end:,}" if damage.end > damage.start else f"at byte {damage.start:,}"
+    return f"{what}: {damage.why}; missing: {missing}, from number {damage.first_missing:,} on"
 
 
 def _plainer(error: FormatError, data: bytes) -> FormatError:

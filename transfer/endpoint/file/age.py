@@ -109,6 +109,12 @@ def _opened(data: bytes, path: Path, passphrase: str) -> bytes:
         raise WrongKeyError("the passphrase does not open this identity", where=str(path)) from None
 
 
+def own_key() -> tuple[Recipients, Identities]:
+    """A pair of keys that nobody else has: by it a process reads what it wrote for others, as long as it runs."""
+    identity = _pyrage().x25519.Identity.generate()
+    return [identity.to_public()], [identity]
+
+
 class _Watched:
     """A file for pyrage, which turns failures of files into its own; *failure* is what the system said."""
 

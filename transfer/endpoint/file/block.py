@@ -15,6 +15,7 @@ from typing import Protocol
 
 import msgspec
 
+from transfer.codec.archive.items import AsOf
 from transfer.codec.rdb.items import Use
 from transfer.endpoint.file.checking import empties
 
@@ -61,8 +62,11 @@ class Walk(Protocol):
         passed_over: what is neither, in words.
         checksum: right | zero (not computed) | none (the file has none).
         trailing_bytes: what stands after the end.
+        damage: what could not be used and was passed over, in words; only where that was asked for.
         form: the kind of file, in words.
+        as_of: of what time its keys are, None if it does not say more than `saved_ms`.
         saved_ms: when it was saved, as it says; 0 if it does not.
+        repeats: whether a name may stand in it more than once; the last one counts.
     """
 
     path: Path
@@ -73,12 +77,19 @@ class Walk(Protocol):
     passed_over: list[str]
     checksum: str
     trailing_bytes: int
+    damage: list[str]
 
     @property
     def form(self) -> str: ...
 
     @property
+    def as_of(self) -> AsOf | None: ...
+
+    @property
     def saved_ms(self) -> int: ...
+
+    @property
+    def repeats(self) -> bool: ...
 
     def blocks(self, start: int = 0, db: int = 0, *, starts: bool = False) -> Iterator[Block]:
         """All blocks from place *start* on, where *db* is selected; from 0 with everything checked.
@@ -94,6 +105,9 @@ class Walk(Protocol):
 
     def block(self, start: int, db: int) -> Block:
         """The block that begins at *start*."""
+
+    def close(self) -> None:
+        """Let go of the file."""
 
     def near(self, places: list[int], db: int) -> Iterator[Block]:
         """Blocks with the keys at *places*, which ascend; some of their neighbours may come, too."""

@@ -18,18 +18,24 @@ from transfer.endpoint.redis.census import BigKey, span_of
 from transfer.model.record import NO_DEADLINE
 
 _BIGGEST = 10
+_MOST_PREFIXES = 20_000
+"""Different ones that are counted at once; beyond that the rarer half is let go."""
 PASSED = "passed"
 """The class of deadlines that lie before now."""
 
 
 class FileCensus(msgspec.Struct):
-    """Counts of one database; sizes in bytes of payload in the file. Types are numbers of the RDB."""
+    """Counts of one database; sizes in bytes of payload in the file. Types are numbers of the RDB.
+
+    `prefixes`: what names have before their first colon; of very many the rare ones are not exact.
+    """
 
     db: int
     kinds: Counter[int] = msgspec.field(default_factory=Counter)
     sizes: Counter[int] = msgspec.field(default_factory=Counter)
     spans: Counter[str] = msgspec.field(default_factory=Counter)
     biggest: list[tuple[int, bytes, int]] = msgspec.field(default_factory=list)
+    prefixes: Counter[bytes] = msgspec.field(default_factory=Counter)
 
     def add(self, block: Block, now_ms: int) -> None:
         """Count all keys of *block*."""
@@ -37,6 +43,9 @@ class FileCensus(msgspec.Struct):
         for body, size in zip(block.bodies, sizes, strict=True):
             self.kinds[body[0]] += 1
             self.sizes[body[0]] += size
+        self.prefixes.update([key.partition(b":")[0] for key in block.keys if b":" in key])
+        if len(self.prefixes) > _MOST_PREFIXES:
+            self.prefixes = Counter(dict(self.prefixes.most_common(_MOST_PREFIXES // 2)))
         lasting = block.deadlines.count(NO_DEADLINE)
         self.spans["none"] += lasting
         if lasting < len(block.deadlines):

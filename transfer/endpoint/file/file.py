@@ -20,6 +20,7 @@ import msgspec
 import xxhash
 
 from transfer.codec.dump import type_name
+from transfer.codec.rdb.items import Use
 from transfer.endpoint.file.block import Block, Walk
 from transfer.endpoint.file.index import NameIndex, NoIndex
 from transfer.model.endpoint import RDB_SCHEME, Features, Identity
@@ -38,11 +39,12 @@ class BlockPlace(msgspec.Struct, frozen=True):
 
 
 class DbCount(msgspec.Struct):
-    """Keys of one logical database, those with a deadline among them; empty ones apart."""
+    """Keys of one logical database, those with a deadline among them, `passed` when it was opened; empty ones apart."""
 
     keys: int = 0
     with_deadline: int = 0
     skipped: int = 0
+    passed: int = 0
 
 
 class DataFile:
@@ -53,6 +55,8 @@ class DataFile:
         dbs: database -> its counts.
         kinds: type byte -> keys.
         now_ms: the clock its deadlines are judged by, ours unless another is set.
+        use: what it tells of the use of its keys, if anything.
+        named: what it is called for people, where that is not its path.
     """
 
     def __init__(self, path: Path, walk: Walk) -> None:
@@ -68,11 +72,14 @@ class DataFile:
         self.features: Features
         self.on_wait: Callable[[str], None] = lambda text: None
         self.now_ms: Callable[[], int] = lambda: int(time.time() * 1000)
+        self.named = ""
+        self.use: Use = ""
         self._stamp = ""
+        self._opened_ms = self.now_ms()
 
     @property
     def where(self) -> str:
-        return str(self.path)
+        return self.named or str(self.path)
 
     @property
     def vendor(self) -> str:
@@ -90,6 +97,11 @@ class DataFile:
     @property
     def skipped(self) -> int:
         return sum(count.skipped for count in self.dbs.values())
+
+    @property
+    def passed(self) -> int:
+        """Keys whose deadline had passed when it was opened, by our clock."""
+        return sum(count.passed for count in self.dbs.values())
 
     @property
     def saved_ms(self) -> int:
@@ -153,8 +165,11 @@ class DataFile:
         count = self.dbs.setdefault(block.db, DbCount())
         count.skipped += block.skipped
         count.keys += len(block.keys)
-        count.with_deadline += len(block.keys) - block.deadlines.count(NO_DEADLINE)
+        if mortal := len(block.keys) - block.deadlines.count(NO_DEADLINE):
+            count.with_deadline += mortal
+            count.passed += sum(NO_DEADLINE < at <= self._opened_ms for at in block.deadlines)
         self.kinds.update(body[0] for body in block.bodies)
+        self.use = self.use or block.use
         self.index.add(block.db, block.keys, block.starts)
         self.blocks.append(BlockPlace(block.start, block.db))
 
@@ -173,9 +188,21 @@ class DataFile:
         )
         self.features = Features(dump_version=walk.version)
 
+    def last_ones(self, db: int, names: list[bytes], start: int) -> list[bytes]:
+        """Those of *names* of the block at *start* that no later block holds again. It must have an index."""
+        if not self.walk.repeats:
+            return names
+        last = {name: place for place, name in self.index.find(db, names)}
+        return [name for name in names if last.get(name, start) == start]
+
     def moved_to(self, path: Path) -> None:
         """The same file has another name now."""
         self.path = self.walk.path = path
+
+    def close(self) -> None:
+        """Let go of the file and of what is known of it."""
+        self.index.close()
+        self.walk.close()
 
     def check_unchanged(self) -> None:
         """Raise ReplacedError if the file is not the one that was looked through."""

@@ -17,6 +17,7 @@ import anyio.lowlevel
 import msgspec
 
 from transfer.codec.dump import stamp
+from transfer.endpoint.file.chosen import ChosenNames
 from transfer.endpoint.file.file import DataFile, failures_of
 from transfer.endpoint.file.source import read_value
 from transfer.model.endpoint import Population
@@ -52,10 +53,13 @@ class FileLargeValue(msgspec.Struct, frozen=True):
 
 
 class FileKeyspace:
-    """All logical databases of a file that was opened with an index. Keeps `verify.sides.Keyspace`."""
+    """All logical databases of a file that was opened with an index. Keeps `verify.sides.Keyspace`.
 
-    def __init__(self, file: DataFile) -> None:
-        self.file = file
+    *chosen*: `pages` names only these.
+    """
+
+    def __init__(self, file: DataFile, chosen: ChosenNames | None = None) -> None:
+        self.file, self._chosen = file, chosen
         self.vendor = file.vendor
         self._kept: OrderedDict[tuple[int, int], dict[bytes, _Record]] = OrderedDict()
         self._sizes: dict[tuple[int, int], int] = {}
@@ -75,7 +79,8 @@ class FileKeyspace:
         """Names in *db*; what *match* and *kind* would leave out is among them, too."""
         for number, place in enumerate(self.file.blocks):
             if place.db == db:
-                names = list(self._block(number))
+                names = self.file.last_ones(db, list(self._block(number)), place.start)
+                names = names if self._chosen is None else self._chosen.passing(db, names)
                 for at in range(0, len(names), _PAGE_KEYS):
                     yield names[at : at + _PAGE_KEYS]
             await anyio.lowlevel.checkpoint()

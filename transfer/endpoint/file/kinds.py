@@ -3,13 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO, cast
 
-from transfer.endpoint.archive.walk import ArchiveWalk
+from transfer.endpoint.archive.walk import ArchiveWalk, Opener
+from transfer.endpoint.file.age import AgeReader, identities_of
 from transfer.endpoint.file.block import Walk
+from transfer.endpoint.jsonl.walk import JsonlWalk
 from transfer.endpoint.rdb.walk import RdbWalk
-from transfer.model.endpoint import ARCHIVE_SCHEME
+from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME, JSONL_SCHEME, STDIO
+from transfer.model.errors import UsageError
+from transfer.wire.url import environment_secret
+
+_SECRET_OF_IDENTITY = "TRANSFER_IDENTITY_PASSPHRASE"  # noqa: S105 - the name of a variable
 
 
-def walk_of(path: Path) -> Walk:
-    """The way through the file at *path*, by its ending; nothing is read yet."""
-    return ArchiveWalk(path) if path.suffix.lower() == f".{ARCHIVE_SCHEME}" else RdbWalk(path)
+def walk_of(path: Path, *, identity: str = "", deep: bool = False, salvage: bool = False) -> Walk:
+    """The way through the file at *path*, by its ending; nothing is read yet.
+
+    *identity*: the file of the key that opens an encrypted one; *deep*: hold every key against the sums of the file,
+    where it has some; *salvage*: pass over what is damaged.
+
+    Raises:
+        UsageError: an encrypted file without an identity, or an identity that is none.
+        FileMissingError, WrongKeyError: the identity cannot be read.
+    """
+    if str(path) == STDIO:
+        raise UsageError("standard input is read by import alone", hint="transfer import - redis://host:6379")
+    if path.suffix.lower() == AGE_ENDING:
+        return ArchiveWalk(path, _opener(path, identity), deep=deep, salvage=salvage)
+    if identity:
+        raise UsageError("--identity is for encrypted archives", where=str(path), hint="name.xfer.age")
+    if path.suffix.lower() == f".{ARCHIVE_SCHEME}":
+        return ArchiveWalk(path, deep=deep, salvage=salvage)
+    if path.suffix.lower() == f".{JSONL_SCHEME}":
+        return JsonlWalk(path, salvage=salvage)
+    return RdbWalk(path, salvage=salvage)
+
+
+def _opener(path: Path, identity: str) -> Opener:
+    if not identity:
+        raise UsageError("this archive is encrypted", where=str(path), hint="--identity FILE: the key that opens it")
+    secret = environment_secret(_SECRET_OF_IDENTITY)
+    keys = identities_of(Path(identity), secret.reveal() if secret is not None else "")
+    return lambda path: cast(BinaryIO, AgeReader(path, keys))

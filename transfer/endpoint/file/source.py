@@ -19,9 +19,10 @@ from transfer.codec.dump import stamp
 from transfer.codec.rdb.decode import decode_payload
 from transfer.endpoint.file.block import Block
 from transfer.endpoint.file.checking import DAMAGED_CODE, fault
+from transfer.endpoint.file.chosen import ChosenNames
 from transfer.endpoint.file.file import DataFile, failures_of
 from transfer.model.errors import FormatError
-from transfer.model.ports import Budget, Spans
+from transfer.model.ports import UNTHROTTLED, Budget, Portion, Spans
 from transfer.model.record import DONE, Batch, Span
 from transfer.model.selection import Selection
 from transfer.model.tally import Tally
@@ -39,9 +40,11 @@ class FileSource:
     Args:
         dbs: logical databases that are wanted.
         checks: whether payloads are looked into before they are given away.
-        footer: RDB version that payloads are stamped with, 0 for the block's own.
         most_keys: of a batch, 0: chosen.
+        pace: how much one batch may hold.
         left: takes out names that need not be copied again.
+        chosen: names that are wanted, where a list was given.
+        use: idletime | freq, if it is to be carried where the file tells it.
         stop: when set, nothing further is read: what was read is still emitted.
 
     `skipped` counts empty collections that were met among what is wanted.
@@ -58,15 +61,17 @@ class FileSource:
         frontier: Spans,
         stop: anyio.Event,
         checks: bool = True,
-        footer: int = 0,
         most_keys: int = 0,
+        pace: Portion = UNTHROTTLED,
         left: Callable[[int, list[bytes]], list[bytes]] = lambda db, names: names,
+        chosen: ChosenNames | None = None,
+        use: str = "",
     ) -> None:
+        self._chosen, self._use = chosen, use
         self._file, self._selection, self._dbs = file, selection, dbs
         self._budget, self._tally, self._frontier, self._stop = budget, tally, frontier, stop
         self._checks, self._left = checks, left
-        self._footer = footer
-        self._most_keys = most_keys or _KEYS_AT_ONCE
+        self._most_keys, self._pace = most_keys or _KEYS_AT_ONCE, pace
         self._types = frozenset(selection.types)
         self._underway: list[Batch] = []
         self.at = 0
@@ -93,14 +98,18 @@ class FileSource:
         self._frontier.read(span, len(rows))
         self.at = block.end
         while rows:
-            some = rows[: _fitting(block, rows, self._most_keys)]
+            some = rows[: _fitting(block, rows, *self._most())]
             del rows[: len(some)]
             await self._send(block, some, span, emit)
+
+    def _most(self) -> tuple[int, int]:
+        """Keys and bytes of a batch."""
+        return min(self._most_keys, self._pace.most_keys), min(_BYTES_AT_ONCE, self._pace.most_bytes)
 
     def _wanted(self, block: Block) -> list[int]:
         """Places of the keys that pass by name, type and time to live."""
         keys, selection, file = block.keys, self._selection, self._file
-        names = self._left(block.db, selection.names(keys))
+        names = self._left(block.db, self._last_ones(block, self._named(block.db, selection.names(keys))))
         rows = list(range(len(keys)))
         if len(names) < len(keys):
             passing = set(names)
@@ -111,6 +120,15 @@ class FileSource:
             now = file.now_ms()
             rows = [row for row in rows if selection.lives_long_enough(block.deadlines[row], now)]
         return rows
+
+    def _named(self, db: int, names: list[bytes]) -> list[bytes]:
+        return names if self._chosen is None else self._chosen.passing(db, names)
+
+    def _last_ones(self, block: Block, names: list[bytes]) -> list[bytes]:
+        """Without names that come again later: two values of one key on their way at once could land in any order."""
+        last = self._file.last_ones(block.db, names, block.start)
+        self._tally.settle("repeated", len(names) - len(last))
+        return last
 
     async def _send(self, block: Block, rows: list[int], span: Span, emit: Callable[[Batch], Awaitable[None]]) -> None:
         sound = self._sound(block, rows) if self._checks else rows
@@ -134,12 +152,13 @@ class FileSource:
         return list(compress(rows, [found is None for found in faults]))
 
     def _batch(self, block: Block, rows: list[int], span: Span) -> Batch:
-        footer = self._footer or block.version
-        dumps = [stamp(block.bodies[row], footer) for row in rows]
+        dumps = [stamp(block.bodies[row], block.version) for row in rows]
         sizes = list(map(len, dumps))
         keys = [block.keys[row] for row in rows]
         held = min(sum(sizes) + sum(map(len, keys)), self._total_bytes)
-        return Batch(span, block.db, keys, dumps, sizes, [block.deadlines[row] for row in rows], held)
+        uses = [max(0, block.uses[row]) for row in rows] if self._use and block.use == self._use else []
+        deadlines = [block.deadlines[row] for row in rows]
+        return Batch(span, block.db, keys, dumps, sizes, deadlines, held, uses=uses)
 
     @property
     def _total_bytes(self) -> int:
@@ -175,11 +194,11 @@ def read_value(dump: bytes, deadline_ms: int) -> ReadValue:
         return ReadValue(None, deadline_ms, problem=error.message, dump=dump)
 
 
-def _fitting(block: Block, rows: list[int], most_keys: int) -> int:
+def _fitting(block: Block, rows: list[int], most_keys: int, most_bytes: int) -> int:
     """How many of *rows* go into one batch."""
     held = 0
     for count, row in enumerate(rows[:most_keys]):
         held += len(block.bodies[row])
-        if held > _BYTES_AT_ONCE:
+        if held > most_bytes:
             return max(1, count)
     return min(len(rows), most_keys)

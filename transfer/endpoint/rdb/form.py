@@ -33,7 +33,7 @@ class RdbForm:
         names, bodies, deadlines = columns.keys, columns.bodies, columns.deadlines
         return selected + self._writer.keys(Keys(columns.db, names, bodies, deadlines, columns.uses, columns.use, 0))
 
-    async def end(self, as_of: AsOf | None) -> AsyncIterator[bytes]:
+    async def end(self, as_of: AsOf | None, repeated: int) -> AsyncIterator[bytes]:
         yield self._writer.end()
 
     def anew(self) -> RdbForm:

@@ -25,10 +25,14 @@ _GAP_BYTES, _ENTRY_BYTES, _RUN_KEYS = 2 << 10, 4 << 10, 1000
 
 
 class RdbWalk:
-    """As `file.block.Walk`, of an RDB file; a place is an offset of the file."""
+    """As `file.block.Walk`, of an RDB file; a place is an offset of the file.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    With *salvage* it ends where damage begins: nothing behind it can be told apart.
+    """
+
+    def __init__(self, path: Path, *, salvage: bool = False) -> None:
+        self.path, self._salvage = path, salvage
+        self.damage: list[str] = []
         self.family, self.version = "", 0
         self.aux: dict[bytes, bytes] = {}
         self.functions: list[bytes] = []
@@ -39,6 +43,12 @@ class RdbWalk:
     @property
     def form(self) -> str:
         return f"RDB version {self.version}"
+
+    repeats = False
+    as_of = None
+
+    def close(self) -> None:
+        """Nothing is kept open."""
 
     @property
     def saved_ms(self) -> int:
@@ -51,7 +61,7 @@ class RdbWalk:
         if start:
             reader.going_on(self.version, db, start)
         else:
-            self.aux, self.functions, self.passed_over = {}, [], []
+            self.aux, self.functions, self.passed_over, self.damage = {}, [], [], []
         yield from self._blocks(reader, start)
 
     def block(self, start: int, db: int) -> Block:
@@ -99,7 +109,10 @@ class RdbWalk:
                 reader.finish()
                 self.trailing_bytes = file.seek(0, 2) - reader.offset
         except FormatError as error:
-            raise _after(error, last) from None
+            if not self._salvage or not self.version:
+                raise _after(error, last) from None
+            self.damage = [f"from byte {reader.offset:,} on: {_after(error, last).message}"]
+            self.checksum = self.checksum or "none"
 
     def _note(self, item: Item) -> None:
         match item:

@@ -8,6 +8,7 @@ Rule 2: a value too large to be taken is named with its size; `large` reads it p
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
@@ -33,6 +34,8 @@ from transfer.wire.link import Link
 from transfer.wire.understood import understood
 
 _PAGE_KEYS = 1000
+_LARGEST_ITEM_BYTES = 24 << 20
+"""Of a value that is read in pieces; a copy takes no larger ones."""
 _T = TypeVar("_T")
 
 
@@ -41,6 +44,7 @@ class LiveKeyspace:
 
     Args:
         limit_bytes: values larger than this are named, not taken.
+        cap_bytes: what is held of one reply at most; 0: 16 MiB above the limit.
         keys_from: a file of key names, given by `pages` instead of what SCAN finds.
         on_wait: told when the server keeps us waiting.
         throttle: how much may be asked for at once.
@@ -51,6 +55,7 @@ class LiveKeyspace:
         server: Server,
         *,
         limit_bytes: int = 64 << 20,
+        cap_bytes: int = 0,
         page_keys: int = _PAGE_KEYS,
         keys_from: str = "",
         on_wait: Callable[[str], None] = lambda text: None,
@@ -64,7 +69,12 @@ class LiveKeyspace:
         self._keys_from = keys_from
         self._throttle = throttle
         self._links = Links(
-            server, cap_bytes=limit_bytes + (16 << 20), prepare=lambda link: prepare(link, server.features)
+            server,
+            cap_bytes=cap_bytes or limit_bytes + (16 << 20),
+            prepare=lambda link: prepare(link, server.features),
+        )
+        self._links_for_large = Links(
+            server, cap_bytes=_LARGEST_ITEM_BYTES, prepare=lambda link: prepare(link, server.features)
         )
         self._patience = Patience(server.give_up_s, stop_when_full=False, where=server.where, on_warning=on_wait)
         self._sizes: defaultdict[int, PayloadSizes] = defaultdict(PayloadSizes)
@@ -99,15 +109,21 @@ class LiveKeyspace:
         found: list[list[bytes]] = []
         while keys:
             some, keys = keys[: self._throttle.most_keys], keys[self._throttle.most_keys :]
-            found += await self._cut(db, some, self._throttle.most_bytes)
+            found += await self._cut(db, some, min(self._throttle.most_bytes, self._limit_bytes))
         return found
 
     async def _cut(self, db: int, keys: list[bytes], most_bytes: int) -> list[list[bytes]]:
         return await self._patiently(db, lambda link: self._reader(link, db).portions(keys, most_bytes))
 
     async def dumps(self, db: int, keys: list[bytes]) -> Moment:
-        """Payloads and deadlines of *keys*, in order."""
-        return await self._patiently(db, lambda link: self._reader(link, db).read(keys))
+        """Payloads and deadlines of *keys*, in order; a payload above the limit that came unforeseen is let go."""
+        moment = await self._patiently(db, lambda link: self._reader(link, db).read(keys))
+        if max(moment.sizes, default=0) > self._limit_bytes:
+            for number, size in enumerate(moment.sizes):
+                if size > self._limit_bytes:
+                    moment.too_large[keys[number]] = size
+                    moment.payloads[number], moment.sizes[number] = None, 0
+        return moment
 
     async def values(self, db: int, keys: list[bytes], *, dumps: bool = False) -> list[ReadValue]:
         """Values of *keys*, in order, with their payloads if asked; what is too large says so as its `problem`."""
@@ -115,7 +131,8 @@ class LiveKeyspace:
             return await self._patiently(db, lambda link: self._read_values(link, keys, dumps))
         except OversizedReplyError as error:
             if len(keys) == 1:
-                return [ReadValue(None, problem=f"its value is too large to be taken: {error.message}")]
+                problem = f"its value is too large to be taken: {error.message}"
+                return [ReadValue(None, problem=problem, too_large=True)]
         middle = len(keys) // 2
         first, rest = keys[:middle], keys[middle:]
         return await self.values(db, first, dumps=dumps) + await self.values(db, rest, dumps=dumps)
@@ -127,11 +144,13 @@ class LiveKeyspace:
     async def large(self, db: int, key: bytes) -> LargeValue:
         """A digest of what *key* holds, read piece by piece."""
         async with self._large_turn:
-            return await self._patiently(db, lambda link: self._read_large(link, key), throttled=False)
+            work = functools.partial(self._read_large, key=key)
+            return await self._patiently(db, work, throttled=False, links=self._links_for_large)
 
     async def close(self) -> None:
         """Close every link."""
         await self._links.close()
+        await self._links_for_large.close()
 
     def _reader(self, link: Link, db: int) -> MomentReader:
         return MomentReader(link, self.server.features, self._sizes[db], limit_bytes=self._limit_bytes)
@@ -151,7 +170,9 @@ class LiveKeyspace:
             await link.close()  # it may still watch the key
             raise
 
-    async def _patiently(self, db: int, work: Callable[[Link], Awaitable[_T]], *, throttled: bool = True) -> _T:
+    async def _patiently(
+        self, db: int, work: Callable[[Link], Awaitable[_T]], *, throttled: bool = True, links: Links | None = None
+    ) -> _T:
         """Do *work* over a link, and again over a new one as long as links break.
 
         Raises:
@@ -159,7 +180,7 @@ class LiveKeyspace:
         """
         while True:
             try:
-                async with self._links.lease(db) as link, self._throttle if throttled else UNTHROTTLED:
+                async with (links or self._links).lease(db) as link, self._throttle if throttled else UNTHROTTLED:
                     with understood(self.where, "a question about keys"):
                         done = await work(link)
             except _TooMuchError as error:

@@ -30,11 +30,13 @@ class Landmarks:
 
     Attributes:
         source, target: names found there before the copy began.
+        held, lasting: how many keys the source held then, and how many of them without a deadline.
     """
 
     def __init__(self) -> None:
         self.source: Names = set()
         self.target: Names = set()
+        self.held = self.lasting = 0
         self._first: list[Mark] = []
         self._drawn: list[Mark] = []
         self._seen = 0
@@ -59,6 +61,10 @@ class Landmarks:
         """Take up what an earlier process kept."""
         for mark in marks:
             self.note(*mark)
+
+    def alive(self, at_ms: int) -> list[Mark]:
+        """Those whose deadlines have not passed."""
+        return [mark for mark in self.marks() if mark[2] == NO_DEADLINE or mark[2] > at_ms]
 
     def at_source(self) -> Names:
         """Names that the source held."""

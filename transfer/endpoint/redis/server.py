@@ -105,11 +105,13 @@ class Server:
 
         Returns by how many ms it was stepped since it was last measured, 0 if it was not.
         """
-        before, there, after = time.monotonic(), await probe.time_ms(link), time.monotonic()
+        with understood(self.where, "TIME"):
+            before, there, after = time.monotonic(), await probe.time_ms(link), time.monotonic()
         least, most = (there - (ours + self._clock) * 1000 for ours in (after, before))
         if least - _DRIFT_MS <= self._offset_ms <= most + _DRIFT_MS:
             return 0
-        return await self._set_offset(link)
+        with understood(self.where, "TIME"):
+            return await self._set_offset(link)
 
     async def _set_offset(self, link: Link) -> int:
         """Measure the clock. One that drifts is a step at last: keys were written by where it stood."""

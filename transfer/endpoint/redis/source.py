@@ -32,7 +32,7 @@ from transfer.endpoint.redis.sizes import Care, PayloadSizes
 from transfer.endpoint.redis.strings import StringShare
 from transfer.endpoint.redis.underway import Underway
 from transfer.model.errors import LinkError, PermissionDeniedError
-from transfer.model.ports import UNTHROTTLED, Budget, ReadListener, Spans, Throttle
+from transfer.model.ports import UNTHROTTLED, Budget, Portion, ReadListener, Spans, Throttle
 from transfer.model.record import DONE, Batch, Span
 from transfer.model.selection import Selection, is_temporary
 from transfer.model.tally import Tally
@@ -76,6 +76,7 @@ class RedisSource:
         left: takes out of names of a database those that need not be copied again.
         stop: when set, nothing further is asked for: what was read is still emitted.
         throttle: how much may be asked for at once.
+        pace: how much one batch may hold.
 
         move_large: copies what is too large for a batch; without it such keys are rejected by name.
 
@@ -94,6 +95,7 @@ class RedisSource:
         patience: Patience,
         stop: anyio.Event,
         throttle: Throttle = UNTHROTTLED,
+        pace: Portion = UNTHROTTLED,
         on_read: ReadListener = lambda names, moment: None,
         frontier: Spans,
         left: Callable[[int, list[bytes]], list[bytes]] = lambda db, names: names,
@@ -108,7 +110,7 @@ class RedisSource:
         self._tally = tally
         self._patience = patience
         self._stop = stop
-        self._throttle = throttle
+        self._throttle, self._pace = throttle, pace
         self._on_read = on_read
         self._links = Links(
             server,
@@ -249,10 +251,10 @@ class RedisSource:
         """*names* cut for one request each; how much one may ask for is looked up again and again."""
         at = 0
         while at < len(names):
-            some = names[at : at + self._throttle.most_keys]
+            some = names[at : at + min(self._throttle.most_keys, self._pace.most_keys)]
             at += len(some)
             async with self._throttle:
-                portions = await reader.portions(some, self._throttle.most_bytes)
+                portions = await reader.portions(some, min(self._throttle.most_bytes, self._pace.most_bytes))
             for portion in portions:
                 yield portion
 

@@ -40,7 +40,6 @@ MoveLarge = Callable[[int, bytes], Coroutine[Any, Any, None]]
 
 _crc64 = anycrc.Model("CRC64-REDIS").calc
 _CRC = struct.Struct("<Q").pack
-_BATCH_BYTES = 1 << 20
 _FED_BYTES = 1 << 20
 """Fed at once to the reader, which joins that to what it has left. Less would only make smaller batches."""
 _SMALL_BYTES, _GATHER_S = 256 << 10, 0.005
@@ -64,6 +63,7 @@ class FullSyncOptions(msgspec.Struct, frozen=True):
     dbs: tuple[int, ...]
     limit_bytes: int = 8 << 20
     batch_keys: int = 4000
+    batch_bytes: int = 1 << 20
     spill_dir: str = ""
     window_bytes: int = 16 << 20
     use: str = ""
@@ -170,9 +170,11 @@ class FullSyncSource:
 
     async def _cut(self, sync: FullSync, spool: Spool, emit: Emit) -> None:
         reader = RdbReader(
-            large_bytes=self._options.limit_bytes, most_keys=self._options.batch_keys, most_bytes=_BATCH_BYTES,
+            large_bytes=self._options.limit_bytes,
+            most_keys=self._options.batch_keys,
+            most_bytes=self._options.batch_bytes,
             cap_bytes=max(self._options.limit_bytes, 64 << 20),
-        )  # fmt: skip
+        )
         async with anyio.create_task_group() as moves:
             try:
                 least_bytes = min(_FED_BYTES, self._options.window_bytes // 2)

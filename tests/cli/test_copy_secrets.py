@@ -54,6 +54,10 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
+REPLACING = ("--on-conflict", "replace", "--format", "logical")
+"""Without an undo archive: that holds names and values, which is what it is for."""
+
+
 def assert_silent(said: Said, state: Path) -> None:
     """No secret in what was said and kept, and nobody else may read what was kept."""
     assert_no_canary(said.out, said.err, folder=state)

@@ -215,3 +215,20 @@ async def test_archives_of_jobs_that_are_not_through_are_never_pruned(tmp_path: 
         assert transfer("resume", "--state", str(state)).exit == 0
         gone = transfer("jobs", "prune", "--older", "0s", "--json", "--state", str(state)).result["data"]
         assert (gone["pruned"], gone["undo_bytes_left"], list(elsewhere.iterdir())) == ([job], 0, [])
+
+
+async def test_a_user_who_may_not_capture_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    """With the commands by name; --allow no-undo needs none of them."""
+    async with running() as source, running() as target:
+        before = both_filled(source, target)
+        with oracle.client(target.address) as server:
+            server.execute_command("ACL", "SETUSER", "app", "on", ">app", "~*", "&*", "+@all", "-watch", "-unlink")
+        url = target.url.replace("redis://", "redis://app:app@")
+        words = ("copy", source.url, url, "--on-conflict", "replace", "--json", "--state", str(tmp_path))
+
+        refused = transfer(*words)
+
+        assert (refused.exit, refused.result["error"]["code"]) == (4, "E203"), refused
+        assert "lacks WATCH, UNLINK" in refused.err
+        assert_holds(before, target)
+        assert transfer(*words, "--allow", "no-undo").exit == 0

@@ -9,11 +9,11 @@ import anyio
 
 from transfer.endpoint.redis.server import Server
 from transfer.job.clearing import Counter
-from transfer.job.undo import add_room
 from transfer.job.undoing import Contents
 from transfer.model.endpoint import Features, Identity
 from transfer.model.plan import CHANGED_SINCE, CLEAR, CopyPlan, CopyRequest, DbPlan, Hazard, Side
 from transfer.model.units import show_bytes
+from transfer.plan.capturing import plan_captures
 from transfer.plan.choices import filters_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.look import Look, look_at, unrest
@@ -48,7 +48,7 @@ async def plan_undo(request: CopyRequest, contents: Contents, target: Server) ->
             "the job that is undone can no longer be resumed",
         ],
     )
-    add_room(plan, request, contents.size_bytes)
+    await plan_captures(plan, request, target, there, contents.size_bytes)
     await _judge(plan, request, there, target, looked_at)
     return plan
 
@@ -80,7 +80,8 @@ async def plan_clear(request: CopyRequest, target: Server, count: Counter) -> Co
     if plan.keys:
         listed = ", ".join(f"database {row.target_db}: {row.keys:,} of {row.target_keys:,}" for row in rows if row.keys)
         plan.hazards.append(Hazard(CLEAR, f"{plan.keys:,} keys of {there.side.place} are deleted ({listed})"))
-    add_room(plan, request, round(there.side.dataset_bytes * plan.keys / there.keys) if there.keys else 0)
+    most_bytes = round(there.side.dataset_bytes * plan.keys / there.keys) if there.keys else 0
+    await plan_captures(plan, request, target, there, most_bytes)
     await _judge(plan, request, there, target, looked_at)
     return plan
 

@@ -19,12 +19,12 @@ from transfer.endpoint.jsonl.walk import JsonlWalk
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.abilities import unlikely_key
 from transfer.endpoint.redis.server import Server
-from transfer.job.undo import add_room, changes_keys
 from transfer.model.endpoint import ARCHIVE_SCHEME, JSONL_SCHEME, Features, Identity
 from transfer.model.errors import FileMissingError, PermissionDeniedError, UsageError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, narrows
 from transfer.model.selection import Selection
 from transfer.model.units import show_bytes, show_moment, show_ms
+from transfer.plan.capturing import plan_captures
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import file_use, saved_use
@@ -86,8 +86,7 @@ async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> C
         later = await unrest(link)
     plan.hazards += [there.shard.hazard("target", there.side.place)] if there.shard else []
     plan.hazards += target_hazards(there, later, plan.dbs, request) + insecure(request)
-    if changes_keys(request):
-        add_room(plan, request, changed_bytes(there, plan.dbs))
+    await plan_captures(plan, request, target, there, changed_bytes(there, plan.dbs))
     return plan
 
 

@@ -14,11 +14,11 @@ import anyio
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.bridge import LOGICAL, RAW, RESTAMP, way_of
 from transfer.endpoint.redis.server import Server
-from transfer.job.undo import add_room, changes_keys
 from transfer.model.endpoint import Features
 from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows, skew_hazard
 from transfer.model.selection import Mapping, Selection
+from transfer.plan.capturing import plan_captures
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import kept_use
@@ -86,8 +86,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
     async with target.link(db=0) as link:
         later = await unrest(link)
     _judge(plan, request, here, there, later)
-    if changes_keys(request):
-        add_room(plan, request, changed_bytes(there, plan.dbs))
+    await plan_captures(plan, request, target, there, changed_bytes(there, plan.dbs), sampled["target"])
     return plan
 
 

@@ -216,7 +216,8 @@ MEANINGS: dict[str, Meaning] = {
         ("make room or raise maxmemory, then transfer resume ID", "--on-full wait waits for room"),
     ),
     "E804": Meaning(
-        "The state directory cannot be written: its disk is full, or fails. What was written is there.",
+        "The state directory, or the undo archive, cannot be written: its disk is full, or fails. What was written is "
+        "there; no key was changed that is not captured.",
         ("make room there, then transfer resume ID", "--state DIR names another place for the next job"),
     ),
     "E1100": Meaning(

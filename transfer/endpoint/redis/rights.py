@@ -69,6 +69,13 @@ async def missing_for_large(link: Link, identity: Identity, role: Role, *, sampl
     return list(dict.fromkeys(lacking))
 
 
+async def missing_for_undo(link: Link, sample_key: bytes = b"") -> list[str]:
+    """As `missing_rights`: what is needed to capture what a target's keys hold, and to put it back."""
+    key = sample_key or unlikely_key()
+    wanted: list[Words] = [("WATCH", key), ("UNWATCH",), ("DUMP", key), ("PTTL", key)]
+    return await _lacking(link, [*wanted, ("RESTORE", key, 0, b""), ("UNLINK", key)])
+
+
 async def _lacking(link: Link, wanted: list[Words]) -> list[str]:
     watches = [
         words for words in wanted if words[0] == "WATCH"

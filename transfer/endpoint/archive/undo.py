@@ -31,7 +31,7 @@ from transfer.codec.archive.undo import (
     put_took,
     read_note,
 )
-from transfer.codec.archive.writer import ArchiveWriter, seal
+from transfer.codec.archive.writer import ArchiveWriter, Sealed, seal
 from transfer.codec.fingerprint import Intended
 from transfer.model.crash import crash, point
 from transfer.model.errors import FileMissingError, FormatError, StateFullError
@@ -40,6 +40,7 @@ _CAPTURED = point("undo.captured", "pre-images are on the disk, nothing was chan
 _APPENDED = point("undo.appended", "pre-images were written, not yet brought to the disk")
 _TOOK = point("undo.took", "it is noted which changes were made")
 _LEVEL = 1
+_INLINE_BYTES = 128 << 10
 _READ_BYTES = 1 << 20
 _ENDING = ".xfer"
 
@@ -95,7 +96,7 @@ class UndoArchive:
             StateFullError: it cannot be kept; nothing may be changed.
         """
         columns = held.columns
-        sealed = await anyio.to_thread.run_sync(seal, columns, _LEVEL) if columns.keys else None
+        sealed = await _sealed(columns)
         number = self._next()
         note = put_captured(CapturedNote(number, db, len(columns.keys), len(held.absent), intended))
         parts = [] if sealed is None else [self._writer_at_work().add(sealed)]
@@ -181,6 +182,15 @@ class UndoArchive:
         text = f"the undo archive cannot be written: {said}; nothing was changed that is not in it"
         self._failure = StateFullError(text, where=str(self.folder))
         return self._failure
+
+
+async def _sealed(columns: Columns) -> Sealed | None:
+    """The frame of *columns*; in a thread where it takes longer than to go there."""
+    if not columns.keys:
+        return None
+    if sum(map(len, columns.bodies)) < _INLINE_BYTES:
+        return seal(columns, _LEVEL)
+    return await anyio.to_thread.run_sync(seal, columns, _LEVEL)
 
 
 def files_of(folder: Path) -> list[Path]:

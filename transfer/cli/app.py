@@ -42,7 +42,7 @@ _IMPORT = """Bring the keys of an RDB file to a live server, without a stop of i
 The file is read to its checksum before anything is written: a damaged one is refused (exit 12). All filters apply. \
 An import that was interrupted goes on with transfer resume."""
 
-_EXPORT = """Write the keys of a live server into an RDB file that servers can be started from; then verify.
+_EXPORT = """Write the keys of a live server into a file: an archive, an RDB, lines of JSON; then verify.
 
 The file has a temporary name until it is whole and was read back: a run that was killed leaves none. All filters \
 apply. There is no resume: an export begins anew."""

@@ -28,17 +28,14 @@ from transfer.cli.options import (
     GiveUp,
     Keep,
     Names,
-    Opening,
     Pace,
-    Packing,
     Proof,
     Rename,
-    Rescue,
     Store,
-    Trial,
     Waits,
     What,
 )
+from transfer.cli.options_files import Opening, Packing, Rescue, Trial
 from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME, STDIO, Address
 from transfer.model.errors import FileMissingError, UsageError
 from transfer.model.plan import DEFAULT_LEVEL, CopyRequest

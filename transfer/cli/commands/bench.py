@@ -16,7 +16,8 @@ from transfer.bench.questions import QUESTIONS, Asked, Question
 from transfer.bench.run import answer, exit_of
 from transfer.bench.table import lines
 from transfer.cli.conduct import start_log
-from transfer.cli.options import PLACE, BenchData, BenchLimits, BenchOut, Talk
+from transfer.cli.options import PLACE, Talk
+from transfer.cli.options_bench import BenchData, BenchLimits, BenchOut
 from transfer.cli.outcome import Outcome, tell
 from transfer.cli.render.out import Out
 from transfer.cli.request import nearest, place

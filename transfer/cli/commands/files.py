@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from transfer.cli.commands.moving import move
-from transfer.cli.options import PLACE, Moving, Opening, Packing, Rescue, Trial
+from transfer.cli.options import PLACE, Moving
+from transfer.cli.options_files import Opening, Packing, Rescue, Trial
 
 
 def import_(
@@ -25,7 +26,7 @@ def import_(
     Parameters
     ----------
     file
-        An archive, name.xfer or name.xfer.age, `-` for one on standard input, or an RDB file, name.rdb.
+        An archive, name.xfer or name.xfer.age, `-` for one on standard input, name.rdb, or name.jsonl.
     target
         Where its keys go: the URL of a server.
     """
@@ -41,7 +42,7 @@ def export(
     trial: Trial = Trial(),  # noqa: B008
     moving: Moving = Moving(),  # noqa: B008
 ) -> int:
-    """Write the keys of a live server into a file, an archive or an RDB; then verify.
+    """Write the keys of a live server into a file: an archive, an RDB, lines of JSON; then verify.
 
     The file has a temporary name until it is whole and was read back.
 
@@ -50,7 +51,7 @@ def export(
     source
         Where the keys are: the URL of a server. Nothing is written there.
     file
-        What is made: name.xfer, a compressed archive, name.xfer.age, an encrypted one, `-`, an archive on standard
-        output, or name.rdb, from which servers can be started.
+        What is made: name.xfer, an archive, name.xfer.age, an encrypted one, `-`, one on standard output, name.rdb, from
+        which servers can be started, or name.jsonl, a row a key.
     """
     return move(source, file, "export", moving, packing=packing, trial=trial)

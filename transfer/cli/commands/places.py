@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from transfer.cli.options import PLACE, Names, OneKey, Opening, Talk, Waits
+from transfer.cli.options import PLACE, Names, Talk, Waits
+from transfer.cli.options_files import OneKey, Opening
 from transfer.cli.outcome import run_and_tell
 from transfer.cli.request import place, waits_ms
 from transfer.model.endpoint import ARCHIVE_SCHEME, Address
@@ -26,7 +27,7 @@ def inspect(
     Parameters
     ----------
     url
-        One server, or a file: name.xfer, name.rdb.
+        One server, or a file: name.xfer, name.rdb, name.jsonl.
     """
     from transfer.cli.commands.inspect import run_inspect
     from transfer.cli.commands.inspect_file import run_inspect_file

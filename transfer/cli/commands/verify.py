@@ -4,22 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from transfer.cli.options import (
-    PLACE,
-    Allow,
-    Deep,
-    Extent,
-    GiveUp,
-    Keep,
-    Names,
-    Opening,
-    Proof,
-    Rename,
-    Store,
-    Talk,
-    Waits,
-    What,
-)
+from transfer.cli.options import PLACE, Allow, Extent, GiveUp, Keep, Names, Proof, Rename, Store, Talk, Waits, What
+from transfer.cli.options_files import Deep, Opening
 from transfer.cli.request import copy_request, place
 from transfer.model.errors import PlaceError, UsageError
 from transfer.model.plan import CopyRequest

@@ -37,9 +37,10 @@ A place is a URL: redis://[user[:password]@]host[:6379][/db], rediss:// with TLS
 unix:///path/to.sock?db=0. Without /db all logical databases are meant. What will be done is printed first, and is \
 all there is to --dry-run. A copy that was interrupted goes on with transfer resume."""
 
-_IMPORT = """Bring the keys of an RDB file to a live server, without a stop of it; then verify.
+_IMPORT = """Bring the keys of a file to a live server, without a stop of it; then verify.
 
-The file is read to its checksum before anything is written: a damaged one is refused (exit 12). All filters apply. \
+The file is read to its end before anything is written: a damaged one is refused (exit 12), or with --salvage all of \
+it that is whole is imported. All filters apply. \
 An import that was interrupted goes on with transfer resume."""
 
 _EXPORT = """Write the keys of a live server into a file: an archive, an RDB, lines of JSON; then verify.

@@ -23,7 +23,7 @@ from transfer.job.store import JobStore
 from transfer.model.errors import StateFullError
 
 KEYS = 3000
-POINTS = ("undo.appended", "undo.captured", "undo.changed", "undo.took")
+POINTS = ("undo.captured", "undo.changed")
 
 
 def replace(source: ThrowawayServer, target: ThrowawayServer, state: Path, *more: str, crash: str = "") -> Said:
@@ -57,7 +57,7 @@ def jobs_of(state: Path) -> list[str]:
         return [job.job for job in store.list_jobs()]
 
 
-@pytest.mark.parametrize("version", ["redis-6.2", "valkey-9.1"])
+@pytest.mark.parametrize("version", ["redis-6.2"])
 async def test_an_undo_puts_back_what_a_copy_wrote_over_and_can_itself_be_undone(version: str, tmp_path: Path) -> None:
     """Byte for byte, deadlines and absent keys as well; by another version's payloads, too."""
     async with running("redis-7.0") as source, running(version) as target:

@@ -51,7 +51,7 @@ def export(
     source
         Where the keys are: the URL of a server. Nothing is written there.
     file
-        What is made: name.xfer, an archive, name.xfer.age, an encrypted one, `-`, one on standard output, name.rdb, from
-        which servers can be started, or name.jsonl, a row a key.
+        What is made: name.xfer, an archive, name.xfer.age, an encrypted one, `-`, one on standard output, name.rdb,
+        from which servers can be started, or name.jsonl, a row a key.
     """
     return move(source, file, "export", moving, packing=packing, trial=trial)

@@ -121,7 +121,7 @@ def file_warnings(file: DataFile) -> list[str]:
     """What a person should know of a file that is whole."""
     walk, found = file.walk, [f"damaged: {text}" for text in file.walk.damage]
     if walk.trailing_bytes:
-        found.append(f"{walk.trailing_bytes:,} bytes after its end are not read")
+        found.append(f"{walk.trailing_bytes:,} bytes after the end are not read")
     if file.skipped:
         what = "key is an empty collection" if file.skipped == 1 else "keys are empty collections"
         found.append(f"{file.skipped:,} {what}: skipped, as servers do")

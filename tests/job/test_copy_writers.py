@@ -236,12 +236,15 @@ async def test_names_that_a_scan_gives_twice_are_repeated_and_none_is_left_out(t
 @pytest.mark.parametrize("form", ["auto", "logical"])
 @pytest.mark.parametrize("policy", ["fail", "skip", "replace"])
 async def test_a_key_met_again_with_a_newer_value_gets_it(policy: str, form: str, own: bool, tmp_path: Path) -> None:
-    """What this run wrote itself is no conflict; a foreign value that is met twice is one conflict."""
+    """What this run wrote itself is no conflict; a foreign value that is met twice is one conflict.
+
+    There are many keys between, since reading is some batches ahead of writing.
+    """
     names = tmp_path / "names"
-    lines = [b"again", b"theirs", *(b"k%d" % number for number in range(2000)), b"again", b"theirs", b"k1999"]
+    lines = [b"again", b"theirs", *(b"k%d" % number for number in range(6000)), b"again", b"theirs", b"k5999"]
     names.write_bytes(b"\n".join(lines) + b"\n")
     async with running() as source, running() as target:
-        fill(source.address, 2000)
+        fill(source.address, 6000)
         await ask(source, "HSET", "again", "f", "old", "g", "same")
         await ask(source, "SET", "theirs", "ours")
         if own:
@@ -259,7 +262,7 @@ async def test_a_key_met_again_with_a_newer_value_gets_it(policy: str, form: str
                 tmp_path,
                 on_conflict=policy,
                 keys_from=str(names),
-                rate_keys_per_s=3000,
+                rate_keys_per_s=4000,
                 batch=100,
                 format=form,
             ),
@@ -270,6 +273,6 @@ async def test_a_key_met_again_with_a_newer_value_gets_it(policy: str, form: str
         assert await ask(target, "HGET", "again", "f") == b"new"
         assert await ask(target, "GET", "theirs") == (b"foreign" if conflicts else b"ours")
         assert report.keys.conflicts == conflicts
-        assert (report.keys.read, report.keys.repeated) == (2005, 3)
+        assert (report.keys.read, report.keys.repeated) == (6005, 3)
         assert len(report.rejects) == (conflicts if policy == "fail" else 0)
         assert report.exit == (3 if conflicts and policy == "fail" else 0)

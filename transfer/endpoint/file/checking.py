@@ -37,6 +37,8 @@ _MOST_EMPTY = max(map(len, _EMPTY))
 
 def empties(bodies: list[bytes]) -> list[int]:
     """Where in *bodies* a collection without items stands, in the forms that servers write; they skip those."""
+    if min(map(len, bodies), default=0) > _MOST_EMPTY:
+        return []
     return [at for at, body in enumerate(bodies) if len(body) <= _MOST_EMPTY and body in _EMPTY]
 
 

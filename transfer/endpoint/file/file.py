@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 
 import anyio.lowlevel
@@ -27,6 +28,7 @@ from transfer.model.endpoint import RDB_SCHEME, Features, Identity
 from transfer.model.errors import FileMissingError, FormatError, ReplacedError, TransferError
 from transfer.model.record import NO_DEADLINE
 
+_first = itemgetter(0)
 FILE_MODE = "file"
 """`mode` and `role` in the Identity of a file."""
 
@@ -165,10 +167,14 @@ class DataFile:
         count = self.dbs.setdefault(block.db, DbCount())
         count.skipped += block.skipped
         count.keys += len(block.keys)
-        if mortal := len(block.keys) - block.deadlines.count(NO_DEADLINE):
+        lasting = block.deadlines.count(NO_DEADLINE)
+        if mortal := len(block.keys) - lasting:
             count.with_deadline += mortal
-            count.passed += sum(NO_DEADLINE < at <= self._opened_ms for at in block.deadlines)
-        self.kinds.update(body[0] for body in block.bodies)
+            by_now = (self._opened_ms + 1).__gt__  # for those without a deadline, too: -1
+            count.passed += sum(map(by_now, block.deadlines)) - lasting
+        kinds = bytes(map(_first, block.bodies))
+        for kind in set(kinds):
+            self.kinds[kind] += kinds.count(kind)
         self.use = self.use or block.use
         self.index.add(block.db, block.keys, block.starts)
         self.blocks.append(BlockPlace(block.start, block.db))

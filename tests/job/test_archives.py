@@ -156,6 +156,8 @@ async def test_a_damaged_archive_writes_nothing_unless_what_is_whole_is_asked_fo
         }
         assert lost == len(whole - (hit if damaged is _flipped else set())) > 0
         assert not oracle.compared(source.address, target.address).altered
+        again = await imported(path, target, tmp_path, "--on-conflict", "skip")
+        assert (again.exit, again.result["verified"]) == (0, True), again
 
 
 async def test_a_file_of_another_kind_is_told_by_name(tmp_path: Path) -> None:
@@ -218,6 +220,32 @@ async def test_an_archive_goes_through_a_pipe(tmp_path: Path) -> None:
         differences = oracle.compared(source.address, target.address)
         assert not differences, differences.told()
     assert os.listdir(tmp_path / "spill") == []
+
+
+async def test_what_came_through_a_pipe_cannot_be_resumed_but_sent_again(tmp_path: Path) -> None:
+    """A killed import of standard input holds nobody up, and the next one removes the file that it left."""
+    spill, path = tmp_path / "spill", tmp_path / "out.xfer"
+    spill.mkdir()
+    async with running() as source, running() as target:
+        fill(source.address, KEYS, value_bytes=1000)
+        await exported(source, path, tmp_path, "--verify", "none")
+        words = (*COMMAND, "import", "-", target.url, "--spill-dir", str(spill), "--batch", "100")
+
+        def fed(*more: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+            all_of_it = environment_for(tmp_path, **environment)
+            return subprocess.run(
+                (*words, *more), env=all_of_it, input=path.read_bytes(), capture_output=True, check=False
+            )
+
+        killed = await anyio.to_thread.run_sync(lambda: fed(TRANSFER_CRASH_AT="trail.sent:5"))
+        assert (killed.returncode, len(os.listdir(spill))) == (-9, 1), killed
+        assert_failed(await run("resume", "--json", state=tmp_path), 2, "E101")
+
+        again = await anyio.to_thread.run_sync(lambda: fed("--on-conflict", "skip"))
+
+        assert (again.returncode, os.listdir(spill)) == (0, []), again
+        differences = oracle.compared(source.address, target.address)
+        assert not differences, differences.told()
 
 
 async def test_a_pipe_that_breaks_is_told_on_both_sides(tmp_path: Path) -> None:

@@ -27,14 +27,14 @@ from transfer.model.plan import CopyRequest
 
 
 def begin(store: JobStore, command: str, request: CopyRequest, shown: str) -> str:
-    """A new job for *request*; a dry run, a verify and an export hold nothing.
+    """A new job for *request*; a dry run, a verify, an export and what comes from standard input hold nothing.
 
     Raises:
         UsageError: an unfinished job holds this pair of places, and --fresh was not said.
         LockedError: another process is at work on it.
     """
     places = str(request.source), str(request.target)
-    if command not in HOLDING or request.dry_run:
+    if command not in HOLDING or request.dry_run or request.source.is_stdio:
         return store.new_job(command, *places, shown, request.label)
     with store.transaction() as database:
         for job in store.holding():

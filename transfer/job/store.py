@@ -151,7 +151,8 @@ class JobStore:
         """
         self.flush()
         code = error.exit_code if error else report.exit
-        state = "interrupted" if code in (130, 143) else "finished" if code in (0, 3, 6, 7) else "failed"
+        through = code in (0, 3, 6, 7) or (error is None and bool(report.damage))
+        state = "interrupted" if code in (130, 143) else "finished" if through else "failed"
         state = "cancelled" if isinstance(error, CancelledRunError) else state
         kept = msgspec.json.encode(msgspec.structs.replace(report, rejects=[])).decode()
         failure = msgspec.json.encode(stored_error(error)).decode() if error else None

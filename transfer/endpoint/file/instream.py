@@ -6,6 +6,7 @@ stdin -> 0600 file in the spill folder -> (looked through and imported as any fi
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME
 from transfer.model.errors import FileMissingError, UsageError
 
 _READ_BYTES = 1 << 20
+_PREFIX = "transfer-in-"
 
 
 @asynccontextmanager
@@ -37,9 +39,11 @@ async def received(spill_dir: str, descriptor: int | None = None) -> AsyncIterat
         raise UsageError("standard input is a terminal", hint="transfer export A - | transfer import - B")
     folder = Path(spill_dir or tempfile.gettempdir())
     with file_failures(folder):
-        handle, name = tempfile.mkstemp(prefix="transfer-in-", suffix=f".{ARCHIVE_SCHEME}", dir=folder)
-    path = Path(name)
+        handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=f".{ARCHIVE_SCHEME}", dir=folder)
+    path, lock = Path(name), os.dup(handle)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove_left_behind(folder)
         encrypted = await anyio.to_thread.run_sync(_copy, source, handle, path, abandon_on_cancel=True)
         if encrypted:
             os.rename(name, name + AGE_ENDING)
@@ -48,6 +52,15 @@ async def received(spill_dir: str, descriptor: int | None = None) -> AsyncIterat
     finally:
         with contextlib.suppress(OSError):
             path.unlink()
+        os.close(lock)
+
+
+def _remove_left_behind(folder: Path) -> None:
+    """What a process that was killed left: nobody holds its lock."""
+    for other in folder.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), other.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            other.unlink(missing_ok=True)
 
 
 def _copy(source: int, handle: int, path: Path) -> bool:
@@ -58,5 +71,6 @@ def _copy(source: int, handle: int, path: Path) -> bool:
             head = head or data[:64]
             file.write(data)
     if not head:
-        raise FileMissingError("nothing came from standard input", where="-")
+        hint = "look at what the command before the pipe says: transfer export A - | transfer import - B"
+        raise FileMissingError("nothing came from standard input", where="-", hint=hint)
     return is_encrypted(head)

@@ -16,7 +16,7 @@ from transfer.endpoint.redis.census import span_of, start_cursors
 from transfer.endpoint.redis.throwaway import ThrowawayServer
 from transfer.model.endpoint import Address, Secret
 from transfer.model.errors import DatabasesError, PermissionDeniedError
-from transfer.plan import preflight
+from transfer.plan import look
 
 every_version = pytest.mark.parametrize("version", VERSIONS)
 
@@ -24,7 +24,7 @@ every_version = pytest.mark.parametrize("version", VERSIONS)
 @pytest.fixture(autouse=True)
 def _looks_close_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of a second between the two looks at the target is enough here."""
-    monkeypatch.setattr(preflight, "BETWEEN_LOOKS_S", 0.1)
+    monkeypatch.setattr(look, "BETWEEN_LOOKS_S", 0.1)
 
 
 async def fill(server: ThrowawayServer, db: int = 0) -> None:

@@ -28,7 +28,7 @@ from transfer.model.errors import (
     TargetSizeError,
 )
 from transfer.model.plan import CopyPlan, CopyRequest
-from transfer.plan import preflight
+from transfer.plan import look
 from transfer.plan.preflight import plan_copy, unaccepted
 
 PAIRS = [(a, b) for a in VERSIONS for b in VERSIONS]
@@ -45,7 +45,7 @@ FITS = {
 @pytest.fixture(autouse=True)
 def _looks_close_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of a second between the two looks at the target is enough here."""
-    monkeypatch.setattr(preflight, "BETWEEN_LOOKS_S", 0.1)
+    monkeypatch.setattr(look, "BETWEEN_LOOKS_S", 0.1)
 
 
 async def plan(source: ThrowawayServer | Address, target: ThrowawayServer | Address, **words: Any) -> CopyPlan:

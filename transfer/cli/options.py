@@ -297,6 +297,22 @@ class Names:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class Acting:
+    """All that a command which brings nothing from elsewhere can be told besides: clear and undo."""
+
+    extent: Extent = Extent()
+    dry_run: DryRun = DryRun()
+    keep: Keep = Keep()
+    store: Store = Store()
+    waits: Waits = Waits()
+    give_up: GiveUp = GiveUp()
+    talk: Talk = Talk()
+    consent: Consent = Consent()
+    names: Names = Names()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Moving:
     """All that a command which moves keys can be told: copy, import and export."""
 

@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from transfer.cli.options import (
+    Acting,
     Allow,
     Bounds,
     Change,
@@ -116,11 +115,11 @@ def copy_request(
     verify, verify_sample = _verify(check.verify)
     if conflict.delete_extra and what.keys_from:
         raise UsageError("--delete-extra does not go with --keys-from", hint="--match names what is to be the same")
-    connect_timeout_ms, timeout_ms = waits_ms(waits)
     return CopyRequest(
         source=place(source, "source"),
         target=place(target, "target"),
         **_filters(what),
+        **_run_fields(extent, dry_run, keep, store, waits, give_up, consent, names),
         renames=tuple(map(_rename, rename.rename)),
         ttl=ttl,
         ttl_amount_ms=ttl_amount_ms,
@@ -139,9 +138,7 @@ def copy_request(
         bwlimit_bytes_per_s=_above_zero("--bwlimit", bytes_per_s, pace.bwlimit),
         workers=_at_least_one("--workers", pace.workers),
         batch=_at_least_one("--batch", pace.batch),
-        max_memory_bytes=_memory(extent.max_memory),
         big_key_bytes=_above_zero("--big-key", size_bytes, bounds.big_key, "16MiB"),
-        max_duration_ms=_above_zero("--max-duration", duration_ms, extent.max_duration),
         max_rejects=_max_rejects(bounds.max_rejects),
         on_full=bounds.on_full or "",
         max_skew_ms=_of("--max-skew", duration_ms, bounds.max_skew),
@@ -154,27 +151,26 @@ def copy_request(
         encrypt_to=_recipients(packing.encrypt_to, target),
         trial_restore=_trial(trial, target),
         identity=str(Path(opening.identity).absolute()) if opening.identity else "",
-        connect_timeout_ms=connect_timeout_ms,
-        timeout_ms=timeout_ms,
-        give_up_after_ms=_above_zero("--give-up-after", duration_ms, give_up.give_up_after),
-        allow=allowed_hazards(consent.allow),
-        state_dir=store.state,
-        spill_dir=keep.spill_dir,
-        undo_dir=keep.undo_dir,
-        hash_keys=names.hash_keys,
-        label=keep.label,
-        dry_run=dry_run.dry_run,
-        approved_plan=_plan_hash(dry_run.approved_plan),
-        fresh=dry_run.fresh,
     )
 
 
 def act_request(
-    source: Address,
-    target: Address,
-    *,
-    what: What | None = None,
-    undo_dir: str = "",
+    source: Address, target: Address, said: Acting, *, what: What | None = None, undo_dir: str = ""
+) -> CopyRequest:
+    """What `undo` (of the archive *source*) and `clear` (of *what* at *target*) were asked for.
+
+    *undo_dir*: where archives are, if no flag says it. Raises as `copy_request`.
+    """
+    fields = _run_fields(
+        said.extent, said.dry_run, said.keep, said.store, said.waits, said.give_up, said.consent, said.names
+    )
+    fields["undo_dir"] = fields["undo_dir"] or undo_dir
+    if what is None:
+        return CopyRequest(source=source, target=target, on_conflict="replace", **fields)
+    return CopyRequest(source=source, target=target, clears=True, **fields, **_filters(what))
+
+
+def _run_fields(
     extent: Extent,
     dry_run: DryRun,
     keep: Keep,
@@ -183,33 +179,25 @@ def act_request(
     give_up: GiveUp,
     consent: Allow,
     names: Names,
-) -> CopyRequest:
-    """What `undo` (of the archive *source*) and `clear` (of *what* at *target*) were asked for.
-
-    *undo_dir*: where archives are, if no flag says it. Raises as `copy_request`.
-    """
+) -> dict[str, Any]:
+    """The fields of a request that say how a job is run, whatever it does."""
     connect_timeout_ms, timeout_ms = waits_ms(waits)
-    request = CopyRequest(
-        source=source,
-        target=target,
-        on_conflict="" if what else "replace",
-        clears=what is not None,
-        max_memory_bytes=_memory(extent.max_memory),
-        max_duration_ms=_above_zero("--max-duration", duration_ms, extent.max_duration),
-        connect_timeout_ms=connect_timeout_ms,
-        timeout_ms=timeout_ms,
-        give_up_after_ms=_above_zero("--give-up-after", duration_ms, give_up.give_up_after),
-        allow=allowed_hazards(consent.allow),
-        state_dir=store.state,
-        spill_dir=keep.spill_dir,
-        undo_dir=keep.undo_dir or undo_dir,
-        hash_keys=names.hash_keys,
-        label=keep.label,
-        dry_run=dry_run.dry_run,
-        approved_plan=_plan_hash(dry_run.approved_plan),
-        fresh=dry_run.fresh,
-    )
-    return request if what is None else msgspec.structs.replace(request, **_filters(what))
+    return {
+        "max_memory_bytes": _memory(extent.max_memory),
+        "max_duration_ms": _above_zero("--max-duration", duration_ms, extent.max_duration),
+        "connect_timeout_ms": connect_timeout_ms,
+        "timeout_ms": timeout_ms,
+        "give_up_after_ms": _above_zero("--give-up-after", duration_ms, give_up.give_up_after),
+        "allow": allowed_hazards(consent.allow),
+        "state_dir": store.state,
+        "spill_dir": keep.spill_dir,
+        "undo_dir": keep.undo_dir,
+        "hash_keys": names.hash_keys,
+        "label": keep.label,
+        "dry_run": dry_run.dry_run,
+        "approved_plan": _plan_hash(dry_run.approved_plan),
+        "fresh": dry_run.fresh,
+    }
 
 
 def _filters(what: What) -> dict[str, Any]:

@@ -5,8 +5,6 @@ target looked at -> role, rights, unrest -> CopyPlan with the act's name; both s
 
 from __future__ import annotations
 
-import anyio
-
 from transfer.endpoint.redis.server import Server
 from transfer.job.clearing import Counter
 from transfer.job.undoing import Contents
@@ -16,8 +14,8 @@ from transfer.model.units import show_bytes
 from transfer.plan.capturing import plan_captures
 from transfer.plan.choices import filters_of
 from transfer.plan.databases import map_databases, refuse_missing
-from transfer.plan.look import Look, look_at, unrest
-from transfer.plan.preflight import BETWEEN_LOOKS_S
+from transfer.plan.look import Look, look_at, unrest_later
+from transfer.plan.preflight import insecure
 from transfer.plan.standing import refuse_replica, refuse_sentinel, target_hazards
 
 
@@ -27,7 +25,7 @@ async def plan_undo(request: CopyRequest, contents: Contents, target: Server) ->
     Raises:
         ReadOnlyTargetError, SentinelError: this is no target.
     """
-    there, looked_at = await look_at(target, "target"), anyio.current_time()
+    there = await look_at(target, "target")
     refuse_replica(there)
     refuse_sentinel(there)
     names = sum(contents.names.values())
@@ -49,7 +47,7 @@ async def plan_undo(request: CopyRequest, contents: Contents, target: Server) ->
         ],
     )
     await plan_captures(plan, request, target, there, contents.size_bytes)
-    await _judge(plan, request, there, target, looked_at)
+    await _judge(plan, request, there, target)
     return plan
 
 
@@ -60,7 +58,7 @@ async def plan_clear(request: CopyRequest, target: Server, count: Counter) -> Co
         ReadOnlyTargetError, SentinelError: this is no target.
         UsageError, DatabasesError: the logical databases do not fit.
     """
-    there, looked_at = await look_at(target, "target"), anyio.current_time()
+    there = await look_at(target, "target")
     refuse_replica(there)
     refuse_sentinel(there)
     dbs = map_databases(request, there.keyspace)
@@ -82,7 +80,7 @@ async def plan_clear(request: CopyRequest, target: Server, count: Counter) -> Co
         plan.hazards.append(Hazard(CLEAR, f"{plan.keys:,} keys of {there.side.place} are deleted ({listed})"))
     most_bytes = round(there.side.dataset_bytes * plan.keys / there.keys) if there.keys else 0
     await plan_captures(plan, request, target, there, most_bytes)
-    await _judge(plan, request, there, target, looked_at)
+    await _judge(plan, request, there, target)
     return plan
 
 
@@ -92,17 +90,12 @@ def _conflicts(request: CopyRequest) -> str:
     return "keys that others changed since stay and are listed"
 
 
-async def _judge(plan: CopyPlan, request: CopyRequest, there: Look, target: Server, looked_at: float) -> None:
-    await anyio.sleep(max(0.0, looked_at + BETWEEN_LOOKS_S - anyio.current_time()))
-    async with target.link(db=0) as link:
-        later = await unrest(link)
+async def _judge(plan: CopyPlan, request: CopyRequest, there: Look, target: Server) -> None:
+    later = await unrest_later(target, there)
     plan.hazards += [there.shard.hazard("target", there.side.place)] if there.shard else []
     hazards = target_hazards(there, later, plan.dbs, request)
     plan.hazards += [hazard for hazard in hazards if hazard.name == "busy-target"]
-    address = request.target
-    if address.tls and not address.verify_tls:
-        text = f"the certificate of the target {address} is not verified: anybody may answer there"
-        plan.hazards.append(Hazard("insecure", text))
+    plan.hazards += insecure(request, ("target",))
 
 
 def _archive_side(contents: Contents) -> Side:

@@ -10,8 +10,6 @@ import os
 import tempfile
 from pathlib import Path
 
-import anyio
-
 from transfer.endpoint.archive.walk import ArchiveWalk
 from transfer.endpoint.file.age import recipients_of
 from transfer.endpoint.file.file import DataFile
@@ -28,8 +26,8 @@ from transfer.plan.capturing import plan_captures
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import file_use, saved_use
-from transfer.plan.look import Look, look_at, sample_key, unrest
-from transfer.plan.preflight import BETWEEN_LOOKS_S, ROUTES, insecure, writing_of
+from transfer.plan.look import Look, look_at, sample_key, unrest_later
+from transfer.plan.preflight import ROUTES, insecure, writing_of
 from transfer.plan.route import choose_route
 from transfer.plan.standing import (
     changed_bytes,
@@ -54,7 +52,7 @@ async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> C
         PermissionDeniedError: the user lacks rights; each is named.
         IncompatibleError: the data cannot be written there as asked.
     """
-    there, looked_at = await look_at(target, "target"), anyio.current_time()
+    there = await look_at(target, "target")
     refuse_replica(there)
     refuse_sentinel(there)
     counts = file.counts()
@@ -81,9 +79,7 @@ async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> C
     )
     for name in ("pace", "max-skew"):  # nobody else reads the file, and it has no clock
         plan.choices.pop(name, None)
-    await anyio.sleep(max(0.0, looked_at + BETWEEN_LOOKS_S - anyio.current_time()))
-    async with target.link(db=0) as link:
-        later = await unrest(link)
+    later = await unrest_later(target, there)
     plan.hazards += [there.shard.hazard("target", there.side.place)] if there.shard else []
     plan.hazards += target_hazards(there, later, plan.dbs, request) + insecure(request)
     await plan_captures(plan, request, target, there, changed_bytes(there, plan.dbs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import msgspec
 
 from transfer.codec import resp
@@ -19,6 +20,8 @@ from transfer.report.names import shown_name
 from transfer.wire.link import ErrorReply, Link
 
 _SAMPLE_PAGE = 100
+BETWEEN_LOOKS_S = 0.5
+"""Two looks at the target this far apart tell whether somebody writes there."""
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +32,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         shard: set where the server is a cluster node.
         changes: changes since the last save; it moves when somebody writes.
         blocked: clients that wait in BLPOP, XREAD and the like.
+        at_s: when it was looked, by the clock of the event loop.
         libraries: names of function libraries; users: ACL users besides `default`; none where we may not ask.
     """
 
@@ -42,6 +46,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     blocked: int
     libraries: list[str]
     users: int
+    at_s: float
 
     @property
     def keys(self) -> int:
@@ -57,7 +62,7 @@ async def look_at(server: Server, role: Role) -> Look:
     """
     async with server.link(db=0) as link:
         memory = await probe.memory(link)
-        changes, blocked = await unrest(link)
+        changes, blocked = await _unrest(link)
         libraries, users = await _extras(link)
         identity = server.identity
         return Look(
@@ -81,11 +86,18 @@ async def look_at(server: Server, role: Role) -> Look:
             blocked=blocked,
             libraries=libraries,
             users=users,
+            at_s=anyio.current_time(),
         )
 
 
-async def unrest(link: Link) -> tuple[int, int]:
-    """(changes since the last save, blocked clients)."""
+async def unrest_later(server: Server, before: Look) -> tuple[int, int]:
+    """(changes since the last save, blocked clients), some time after *before*, a look at the same *server*."""
+    await anyio.sleep(max(0.0, before.at_s + BETWEEN_LOOKS_S - anyio.current_time()))
+    async with server.link(db=0) as link:
+        return await _unrest(link)
+
+
+async def _unrest(link: Link) -> tuple[int, int]:
     info = await read_info(link, "persistence", "clients")
     return number(info, "rdb_changes_since_last_save"), number(info, "blocked_clients")
 

@@ -9,7 +9,7 @@ Rule 2: what can never work is raised; what a person may want all the same is a 
 
 from __future__ import annotations
 
-import anyio
+from typing import Literal
 
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.bridge import LOGICAL, RAW, RESTAMP, way_of
@@ -22,7 +22,7 @@ from transfer.plan.capturing import plan_captures
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import kept_use
-from transfer.plan.look import Look, look_at, sample_key, unrest
+from transfer.plan.look import Look, look_at, sample_key, unrest_later
 from transfer.plan.route import choose_route
 from transfer.plan.standing import (
     changed_bytes,
@@ -37,8 +37,6 @@ from transfer.plan.standing import (
 )
 
 ROUTES = {"scan": "scan: page by page, key by key", "psync": "psync: one full sync, of one instant"}
-BETWEEN_LOOKS_S = 0.5
-"""Two looks at the target this far apart tell whether somebody writes there."""
 
 
 async def plan_copy(request: CopyRequest, source: Server, target: Server) -> CopyPlan:
@@ -50,7 +48,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
         PermissionDeniedError: a user lacks rights; each is named.
         TargetSizeError, IncompatibleError: the data cannot be written there as asked.
     """
-    there, looked_at = await look_at(target, "target"), anyio.current_time()
+    there = await look_at(target, "target")
     here = await look_at(source, "source")
     dbs = map_databases(request, here.keyspace)
     refuse_same(here, there, request, dbs)
@@ -82,9 +80,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
     if use:
         plan.choices["keep-idle"] = f"{use} of each key, carried by RESTORE"
     plan.warnings += await _large_key_warnings(request, source, target, here, there, sampled)
-    await anyio.sleep(max(0.0, looked_at + BETWEEN_LOOKS_S - anyio.current_time()))
-    async with target.link(db=0) as link:
-        later = await unrest(link)
+    later = await unrest_later(target, there)
     _judge(plan, request, here, there, later)
     await plan_captures(plan, request, target, there, changed_bytes(there, plan.dbs), sampled["target"])
     return plan
@@ -221,12 +217,15 @@ def _judge(plan: CopyPlan, request: CopyRequest, here: Look, there: Look, later:
     plan.notes += _notes(plan, request, here)
 
 
-def insecure(request: CopyRequest) -> list[Hazard]:
+def insecure(
+    request: CopyRequest, sides: tuple[Literal["source", "target"], ...] = ("source", "target")
+) -> list[Hazard]:
     """Where anybody may answer, since a certificate is not verified."""
+    addresses = {"source": request.source, "target": request.target}
     return [
-        Hazard("insecure", f"the certificate of the {side} {address} is not verified: anybody may answer there")
-        for side, address in (("source", request.source), ("target", request.target))
-        if address.tls and not address.verify_tls
+        Hazard("insecure", f"the certificate of the {side} {addresses[side]} is not verified: anybody may answer there")
+        for side in sides
+        if addresses[side].tls and not addresses[side].verify_tls
     ]
 
 

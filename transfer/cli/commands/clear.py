@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from transfer.cli.options import PLACE, Consent, DryRun, Extent, GiveUp, Keep, Names, Store, Talk, Waits, What
+from transfer.cli.options import PLACE, Acting, What
 from transfer.model.errors import PlaceError, UsageError
 
 
@@ -14,16 +14,8 @@ def clear(
     url: Annotated[str, PLACE],
     /,
     *,
-    what: What = What(),  # noqa: B008 - frozen, as are all below
-    extent: Extent = Extent(),  # noqa: B008
-    dry_run: DryRun = DryRun(),  # noqa: B008
-    keep: Keep = Keep(),  # noqa: B008
-    store: Store = Store(),  # noqa: B008
-    waits: Waits = Waits(),  # noqa: B008
-    give_up: GiveUp = GiveUp(),  # noqa: B008
-    talk: Talk = Talk(),  # noqa: B008
-    consent: Consent = Consent(),  # noqa: B008
-    names: Names = Names(),  # noqa: B008
+    what: What = What(),  # noqa: B008 - frozen, as is the next
+    acting: Acting = Acting(),  # noqa: B008
 ) -> int:
     """Delete the keys of a server that pass the filters; without any, all of them.
 
@@ -47,14 +39,7 @@ def clear(
     request = act_request(
         msgspec.structs.replace(address, password=None),  # the same place, whose password is asked for once
         address,
+        acting,
         what=what,
-        extent=extent,
-        dry_run=dry_run,
-        keep=keep,
-        store=store,
-        waits=waits,
-        give_up=give_up,
-        consent=consent,
-        names=names,
     )
-    return conduct(mover(request, "clear"), request, talk, no_input=consent.no_input)
+    return conduct(mover(request, "clear"), request, acting.talk, no_input=acting.consent.no_input)

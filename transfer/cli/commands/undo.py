@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from transfer.cli.options import Consent, DryRun, Extent, GiveUp, Keep, Names, Store, Talk, Waits
+from transfer.cli.options import Acting
 from transfer.model.endpoint import ARCHIVE_SCHEME, Address
 
 
@@ -14,15 +14,7 @@ def undo(
     job: Annotated[str, Parameter(show_default=False)],
     /,
     *,
-    extent: Extent = Extent(),  # noqa: B008 - frozen, as are all below
-    dry_run: DryRun = DryRun(),  # noqa: B008
-    keep: Keep = Keep(),  # noqa: B008
-    store: Store = Store(),  # noqa: B008
-    waits: Waits = Waits(),  # noqa: B008
-    give_up: GiveUp = GiveUp(),  # noqa: B008
-    talk: Talk = Talk(),  # noqa: B008
-    consent: Consent = Consent(),  # noqa: B008
-    names: Names = Names(),  # noqa: B008
+    acting: Acting = Acting(),  # noqa: B008 - frozen
 ) -> int:
     """Put back what a job changed at its target, where nobody changed it since; the rest is listed (exit 7).
 
@@ -41,22 +33,15 @@ def undo(
     from transfer.job.store import JobStore
     from transfer.job.undo import archive_of, undoable
 
-    with JobStore.open(store.state) as kept:
+    with JobStore.open(acting.store.state) as kept:
         found = kept.get(job)
     asked = undoable(found)
-    folder = archive_of(found, store.state, keep.undo_dir or asked.undo_dir)
-    target = with_stored_password(asked.target, "target", no_input=consent.no_input)
+    folder = archive_of(found, acting.store.state, acting.keep.undo_dir or asked.undo_dir)
+    target = with_stored_password(asked.target, "target", no_input=acting.consent.no_input)
     request = act_request(
         Address(scheme=ARCHIVE_SCHEME, path=str(folder)),
         target,
+        acting,
         undo_dir=asked.undo_dir,
-        extent=extent,
-        dry_run=dry_run,
-        keep=keep,
-        store=store,
-        waits=waits,
-        give_up=give_up,
-        consent=consent,
-        names=names,
     )
-    return conduct(mover(request, "undo"), request, talk, no_input=consent.no_input)
+    return conduct(mover(request, "undo"), request, acting.talk, no_input=acting.consent.no_input)

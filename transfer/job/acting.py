@@ -14,21 +14,19 @@ import msgspec
 
 from transfer.endpoint.redis.captured import CapturedWriter, Change, Looker
 from transfer.endpoint.redis.changing import AsyncGroups, Changing, Settle
-from transfer.endpoint.redis.conflicts import CONFLICT_CODE
-from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.rebuild import REFUSED_CODE
 from transfer.endpoint.redis.server import Server
-from transfer.job.claim import resume_command
+from transfer.job.claim import next_command
 from transfer.job.consent import ask_consent, check_approval
 from transfer.job.copy import open_one, reject_limit
 from transfer.job.neighbours import refuse_neighbours
 from transfer.job.orders import orders_of
-from transfer.job.record import record_run
-from transfer.job.sources import largest_value_bytes
+from transfer.job.record import note_reject, record_run
+from transfer.job.sources import largest_value_bytes, patience_with, reply_cap_bytes
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
 from transfer.job.undo import Keeping
-from transfer.model.errors import AGAIN, RESUME, RESUME_HINT, TransferError
+from transfer.model.errors import TransferError
 from transfer.model.plan import CopyPlan, CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.report import Finding, Progress, Reject, Report, Verdict, worst
@@ -37,7 +35,6 @@ from transfer.pipeline.flow import ungrouped
 from transfer.wire.link import Reply
 
 _TICK_S = 0.2
-_CAP_BYTES = 16 << 20
 
 
 class Act(ABC):
@@ -80,10 +77,7 @@ class Act(ABC):
             with ungrouped():
                 await self._run()
         except TransferError as error:
-            if RESUME in error.hint:
-                begun = self.store.get(self.report.job).state == "running"
-                command = resume_command(self.report.job, self.request.state_dir) if begun else AGAIN
-                error.hint = AGAIN if error.hint == RESUME_HINT and not begun else error.hint.replace(RESUME, command)
+            error.hint = next_command(error, self.store, self.report.job, self.request.state_dir)
             raise
 
     async def _run(self) -> None:
@@ -136,15 +130,8 @@ class Act(ABC):
 
     def changing(self, writer: Looker | None, settle: Settle) -> Changing:
         stop, target = self.steering.stop, self.target
-        patience = Patience(
-            self.request.give_up_after_ms / 1000,
-            stop_when_full=self.request.on_full == "stop",
-            where=target.where,
-            on_warning=self.observer.warning,
-            stop=stop,
-        )
-        cap_bytes = largest_value_bytes(self.request) + _CAP_BYTES
-        return Changing(target, writer, patience, settle, stop, cap_bytes=cap_bytes)
+        patience = patience_with(self.request, target, self.observer.warning, stop)
+        return Changing(target, writer, patience, settle, stop, cap_bytes=reply_cap_bytes(self.request))
 
     def settled(self) -> None:
         """Bring the report up to date."""
@@ -163,11 +150,7 @@ class Act(ABC):
         self.tally.reject(db, name, REFUSED_CODE, cause)
 
     def _rejected(self, reject: Reject) -> None:
-        assert reject.code != CONFLICT_CODE
-        self.store.add_reject(self.report.job, reject)
-        if len(self.report.rejects) < 1000:
-            self.report.rejects.append(reject)
-        self.observer.reject(reject)
+        note_reject(reject, self.store, self.report, self.observer)
 
     async def _tick(self, total: int) -> None:
         while True:

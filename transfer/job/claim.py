@@ -22,7 +22,7 @@ from transfer.job.rows import HOLDING, Job
 from transfer.job.store import JobStore, insert_job
 from transfer.model.crash import crash
 from transfer.model.endpoint import Secret
-from transfer.model.errors import LockedError, UsageError
+from transfer.model.errors import AGAIN, RESUME, RESUME_HINT, LockedError, StateFullError, TransferError, UsageError
 from transfer.model.plan import CopyRequest
 
 
@@ -48,6 +48,25 @@ def begin(store: JobStore, command: str, request: CopyRequest, shown: str) -> st
 def resume_command(job: str, state_dir: str) -> str:
     """What to type to go on with *job*."""
     return f"transfer resume {job}" + (f" --state {state_dir}" if state_dir else "")
+
+
+def next_command(error: TransferError, store: JobStore, job: str, state_dir: str, *, resumes: bool = False) -> str:
+    """The hint of *error* with the command that goes on: with this job, once it has begun and while it is kept.
+
+    A store that cannot be written keeps the job as it was, which holds its pair of places; one that holds nothing
+    cannot be gone on with. *resumes*: an earlier process had begun it.
+    """
+    hint = error.hint
+    if RESUME not in hint:
+        return hint
+    begun = store.path.exists() and (isinstance(error, StateFullError) or _is_begun(store.get(job)))
+    if not begun and not resumes:
+        return AGAIN if hint == RESUME_HINT else hint.replace(RESUME, AGAIN)
+    return hint.replace(RESUME, resume_command(job, state_dir))
+
+
+def _is_begun(job: Job) -> bool:
+    return job.holds and job.state == "running"
 
 
 def _supersede(database: sqlite3.Connection, job: Job, request: CopyRequest) -> None:

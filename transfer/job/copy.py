@@ -20,7 +20,7 @@ from transfer.endpoint.redis.functions import copy_functions
 from transfer.endpoint.redis.keyfile import readable_again
 from transfer.endpoint.redis.packing import packs_alike
 from transfer.endpoint.redis.server import Server
-from transfer.job.claim import resume_command
+from transfer.job.claim import next_command
 from transfer.job.clocks import Clocks
 from transfer.job.consent import ask_consent, check_approval
 from transfer.job.engine import Engine
@@ -30,7 +30,7 @@ from transfer.job.neighbours import own_name, refuse_living, refuse_neighbours
 from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
 from transfer.job.proof import prove
-from transfer.job.record import record_run
+from transfer.job.record import note_reject, record_run
 from transfer.job.replacement import Replacement, note_names
 from transfer.job.replica import Standby, find_replica, tell_standby
 from transfer.job.resume import for_planning, take_up, with_planned
@@ -42,12 +42,8 @@ from transfer.job.trail import Facts, Trail, trail_path
 from transfer.job.undo import Keeping, keeps_undo
 from transfer.model.endpoint import Address
 from transfer.model.errors import (
-    AGAIN,
-    RESUME,
-    RESUME_HINT,
     GaveUpError,
     ReplacedError,
-    StateFullError,
     TransferError,
     UsageError,
 )
@@ -119,19 +115,8 @@ class CopyRun:
             raise
 
     def _next_command(self, error: TransferError) -> str:
-        """The hint with the command that goes on: with this job, once it has begun to move keys and while it is kept.
-
-        A store that cannot be written keeps the job as it was, which holds its pair of places.
-        """
-        hint = error.hint
-        if RESUME not in hint:
-            return hint
-        begun = self._store.path.exists() and (
-            isinstance(error, StateFullError) or self._store.get(self._report.job).state == "running"
-        )
-        if not begun and not self._resumes:
-            return AGAIN if hint == RESUME_HINT else hint.replace(RESUME, AGAIN)
-        return hint.replace(RESUME, resume_command(self._report.job, self._request.state_dir))
+        """The hint with the command that goes on."""
+        return next_command(error, self._store, self._report.job, self._request.state_dir, resumes=self._resumes)
 
     async def _run(self) -> None:
         source, target = await open_pair(self._request, self._report.job)
@@ -383,10 +368,7 @@ class CopyRun:
     def _rejected(self, reject: Reject) -> None:
         if reject.code != CONFLICT_CODE:  # the ledger of kept names knows those
             self._engine.note_reject(reject)
-        self._store.add_reject(self._report.job, reject)
-        if len(self._report.rejects) < 1000:
-            self._report.rejects.append(reject)
-        self._observer.reject(reject)
+        note_reject(reject, self._store, self._report, self._observer)
 
     def _settle(self) -> None:
         """Bring the report up to date with what is known."""

@@ -35,6 +35,8 @@ from transfer.job.sources import (
     flowing,
     largest_value_bytes,
     mapping_of,
+    patience_with,
+    reply_cap_bytes,
     scan_source,
     selection_of,
     sync_source,
@@ -233,9 +235,9 @@ class Engine:
         here = LiveKeyspace(self.source, limit_bytes=limit_bytes, throttle=self.governor)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
         approach, conflicts = Approach(self.mapping, self.tally), self._new_conflicts(here.values, there)
-        big = self._new_big(approach, conflicts, budget, limit_bytes, stop)
+        big = self._new_big(approach, conflicts, budget, stop)
         source = self._source = new_source(budget, big, stop)
-        sink = self._new_sink(approach, conflicts, here.values, limit_bytes, stop)
+        sink = self._new_sink(approach, conflicts, here.values, stop)
         async with flowing(self, source, sink, budget, stop, big, here, there) as flow:
             yield flow
 
@@ -246,15 +248,13 @@ class Engine:
     def _sync(self, budget: ByteBudget, big: BigKeys, stop: anyio.Event) -> FullSyncSource:
         return sync_source(self, budget, big, stop)
 
-    def _new_big(
-        self, approach: Approach, conflicts: Conflicts, budget: ByteBudget, limit_bytes: int, stop: anyio.Event
-    ) -> BigKeys:
+    def _new_big(self, approach: Approach, conflicts: Conflicts, budget: ByteBudget, stop: anyio.Event) -> BigKeys:
         return BigKeys(
             self.source,
             self.target,
             BigOptions(
                 above_bytes=self.request.big_key_bytes,
-                cap_bytes=limit_bytes + (16 << 20),
+                cap_bytes=reply_cap_bytes(self.request),
                 job=self._job,
                 writing=self._writing(),
                 use=self.plan.keeps_use,
@@ -294,9 +294,7 @@ class Engine:
             source_version=lambda: self.source.features.dump_version,
         )
 
-    def _new_sink(
-        self, approach: Approach, conflicts: Conflicts, values: ValuesOf, limit_bytes: int, stop: anyio.Event
-    ) -> RedisSink:
+    def _new_sink(self, approach: Approach, conflicts: Conflicts, values: ValuesOf, stop: anyio.Event) -> RedisSink:
         policy = self._policy()
         rebuild = Rebuild(
             self.source,
@@ -327,7 +325,7 @@ class Engine:
             bridge=self._bridge(),
             patience=self._patience(self.target, stop),
             landmarks=self.landmarks,
-            cap_bytes=limit_bytes + (16 << 20),
+            cap_bytes=reply_cap_bytes(self.request),
             use=self.plan.keeps_use,
             captured=self.captured,
         )
@@ -359,13 +357,7 @@ class Engine:
         )
 
     def _patience(self, server: Server, stop: anyio.Event) -> Patience:
-        return Patience(
-            self.request.give_up_after_ms / 1000,
-            stop_when_full=self.request.on_full == "stop",
-            where=server.where,
-            on_warning=self._observer.warning,
-            stop=stop,
-        )
+        return patience_with(self.request, server, self._observer.warning, stop)
 
     def settle_repeats(self, *, rewritten: bool) -> None:
         """Keys met several times by this run had one fate, and were repeated afterwards.

@@ -22,18 +22,16 @@ from transfer.endpoint.redis.changing import AsyncGroups, Changing
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.links import Links
 from transfer.endpoint.redis.passing import refuse_passing
-from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.rebuild import REFUSED_CODE
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
-from transfer.job.sources import largest_value_bytes
+from transfer.job.sources import largest_value_bytes, patience_with, reply_cap_bytes
 from transfer.model.errors import LinkError
 from transfer.model.tally import Tally
 from transfer.wire.link import ErrorReply, Reply
 
 Origins = list[tuple[int, bytes]]
 """Database and name at the source."""
-_CAP_BYTES = 16 << 20
 
 
 class Names(Protocol):
@@ -102,16 +100,10 @@ class Extra:
         if held * 2 < read:
             return [f"nothing extra is deleted: {read:,} keys were read at the source, and {held:,} are there now"]
         engine, request = self._engine, self._engine.request
-        patience = self._patience = Patience(
-            request.give_up_after_ms / 1000,
-            stop_when_full=False,
-            where=engine.target.where,
-            on_warning=engine.target.on_wait,
-            stop=stop,
-        )
-        cap_bytes = largest_value_bytes(request) + _CAP_BYTES
+        target, cap_bytes = engine.target, reply_cap_bytes(request)
+        patience = self._patience = patience_with(request, target, target.on_wait, stop)
         changing = Changing(
-            engine.target, self._writer, patience, self._settle, stop, cap_bytes=cap_bytes, recheck=self._extra
+            target, self._writer, patience, self._settle, stop, cap_bytes=cap_bytes, recheck=self._extra
         )
         await changing.run(self._groups())
         return [f"{self.deleted:,} keys that the source does not have were deleted (--delete-extra)"]

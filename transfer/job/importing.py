@@ -112,7 +112,7 @@ class ImportEngine(Engine):
             use=self.plan.keeps_use,
         )
         conflicts = self._new_conflicts(source.values, there)
-        sink = self._new_sink(approach, conflicts, source.values, limit_bytes, stop)
+        sink = self._new_sink(approach, conflicts, source.values, stop)
         async with flowing(self, source, sink, budget, stop, there) as flow:
             yield flow
 

@@ -20,9 +20,12 @@ from transfer.job.trail import leave_nothing
 from transfer.model.errors import TransferError
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
-from transfer.model.report import Report
+from transfer.model.report import Reject, Report
 from transfer.pipeline.flow import first_failure
 from transfer.report.log import quiet_unless_configured
+
+_REPORTED = 1000
+"""Rejected keys that a report names; the store has all of them."""
 
 Work = Callable[[JobStore, Report], Awaitable[None]]
 
@@ -67,6 +70,14 @@ async def record_run(command: str, request: CopyRequest, observer: Observer, wor
         if failure is not None:
             raise failure
         return report
+
+
+def note_reject(reject: Reject, store: JobStore, report: Report, observer: Observer) -> None:
+    """Keep and tell one rejected key; the report names the first ones."""
+    store.add_reject(report.job, reject)
+    if len(report.rejects) < _REPORTED:
+        report.rejects.append(reject)
+    observer.reject(reject)
 
 
 def peak_rss_bytes() -> int:

@@ -36,7 +36,7 @@ _FAR_S = 0.01
 PAGE_KEYS, _SYNC_KEYS = 2000, 4000
 _SYNC_BYTES, _LEAST_SYNC_BYTES = 1 << 20, 16 << 10
 """Of a batch from a full sync; less would not make large values any slower, which come by themselves."""
-_WINDOW_BYTES = 8 << 20
+_WINDOW_BYTES, _BESIDE_BYTES = 8 << 20, 16 << 20
 _LARGEST_SHARE, _LARGEST_BYTES = 4, 8 << 20
 """A value above this part of the memory budget, or this size, is never held whole."""
 
@@ -92,6 +92,24 @@ def mapping_of(request: CopyRequest, plan: CopyPlan) -> Mapping:
 def largest_value_bytes(request: CopyRequest) -> int:
     """Values above this pass through, or go piece by piece."""
     return min(request.max_memory_bytes // _LARGEST_SHARE, _LARGEST_BYTES)
+
+
+def reply_cap_bytes(request: CopyRequest) -> int:
+    """The largest reply on a link that carries values: one of them, and what comes beside it."""
+    return largest_value_bytes(request) + _BESIDE_BYTES
+
+
+def patience_with(
+    request: CopyRequest, server: Server, on_warning: Callable[[str], None], stop: anyio.Event
+) -> Patience:
+    """How long *server* is waited for."""
+    return Patience(
+        request.give_up_after_ms / 1000,
+        stop_when_full=request.on_full == "stop",
+        where=server.where,
+        on_warning=on_warning,
+        stop=stop,
+    )
 
 
 def links_to(server: Server) -> int:

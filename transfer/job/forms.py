@@ -67,7 +67,8 @@ def _age_writer(recipients: Recipients, out: BinaryIO) -> AgeWriter:
 
 def _notes(source: Server) -> dict[bytes, bytes]:
     """Who saved it and when, as servers say it."""
-    aux = {_version_name(source).encode(): _version(source).encode(), b"redis-bits": b"64"}
+    named = b"valkey-ver" if source.identity.vendor == "valkey" else b"redis-ver"
+    aux = {named: source.identity.number.encode(), b"redis-bits": b"64"}
     aux[b"ctime"] = b"%d" % (source.now_ms() // 1000)
     return aux
 
@@ -79,7 +80,7 @@ def _head(plan: CopyPlan, source: Server, began_ms: int) -> items.Head:
         made_by=f"transfer {transfer.__version__}",
         created_ms=source.now_ms(),
         vendor=source.identity.vendor,
-        server_version=_version(source),
+        server_version=source.identity.number,
         as_of=items.AsOf(kind, began_ms),  # type: ignore[arg-type]  # one of its two words
         filters=filters,
     )
@@ -93,11 +94,3 @@ def _facts(plan: CopyPlan) -> dict[str, str]:
         "maxmemory": str(side.maxmemory_bytes),
         "maxmemory-policy": side.maxmemory_policy,
     }
-
-
-def _version_name(source: Server) -> str:
-    return "valkey-ver" if source.identity.vendor == "valkey" else "redis-ver"
-
-
-def _version(source: Server) -> str:
-    return ".".join(map(str, source.identity.version))

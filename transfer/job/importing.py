@@ -31,7 +31,7 @@ from transfer.endpoint.redis.server import Server
 from transfer.job.copy import CopyRun, Planner, counted, open_one
 from transfer.job.engine import Engine, NewSource
 from transfer.job.extra import FileNames, Names
-from transfer.job.proof import Promised, chosen_names, march
+from transfer.job.proof import Promised, choosing, march
 from transfer.job.record import record_run
 from transfer.job.replacement import Replacement
 from transfer.job.resume import moved, recognise
@@ -94,27 +94,27 @@ class ImportEngine(Engine):
         request, limit_bytes = self.request, largest_value_bytes(self.request)
         budget = ByteBudget(request.max_memory_bytes)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
-        chosen = await chosen_names(self._file, request.keys_from)
         approach = Approach(self.mapping, self.tally)
-        source = self._reading = FileSource(
-            self._file,
-            self.selection,
-            frozenset(self.mapping.dbs),
-            budget=budget,
-            tally=self.tally,
-            frontier=Frontier(self.trail.moved),
-            stop=stop,
-            checks="trust-file" not in request.allow,
-            most_keys=request.batch,
-            pace=self.pace,
-            left=self._not_settled,
-            chosen=chosen,
-            use=self.plan.keeps_use,
-        )
-        conflicts = self._new_conflicts(source.values, there)
-        sink = self._new_sink(approach, conflicts, source.values, stop)
-        async with flowing(self, source, sink, budget, stop, there) as flow:
-            yield flow
+        async with choosing(self._file, request.keys_from, request.spill_dir) as chosen:
+            source = self._reading = FileSource(
+                self._file,
+                self.selection,
+                frozenset(self.mapping.dbs),
+                budget=budget,
+                tally=self.tally,
+                frontier=Frontier(self.trail.moved),
+                stop=stop,
+                checks="trust-file" not in request.allow,
+                most_keys=request.batch,
+                pace=self.pace,
+                left=self._not_settled,
+                chosen=chosen,
+                use=self.plan.keeps_use,
+            )
+            conflicts = self._new_conflicts(source.values, there)
+            sink = self._new_sink(approach, conflicts, source.values, stop)
+            async with flowing(self, source, sink, budget, stop, there) as flow:
+                yield flow
 
     async def _check_source(self) -> None:
         self._file.check_unchanged()

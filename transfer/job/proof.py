@@ -75,7 +75,7 @@ async def march(
     files = isinstance(left, DataFile) or isinstance(right, DataFile)
     limit_bytes = _WHOLE_BYTES if files else _held_bytes(request)
     async with (
-        _keyspace(left, limit_bytes, observer, throttle, request.keys_from) as here,
+        _keyspace(left, limit_bytes, observer, throttle, request.keys_from, request.spill_dir) as here,
         _keyspace(right, limit_bytes, observer, UNTHROTTLED) as there,
     ):
         comparison = March(
@@ -130,13 +130,18 @@ async def _tick(meter: Meter, observer: Observer) -> None:
         observer.progress(meter.snapshot())
 
 
-async def chosen_names(file: DataFile, keys_from: str) -> ChosenNames | None:
+@asynccontextmanager
+async def choosing(file: DataFile, keys_from: str, spill_dir: str) -> AsyncIterator[ChosenNames | None]:
     """What --keys-from names, for each database of *file*; None where it was not given."""
     if not keys_from:
-        return None
-    chosen = ChosenNames(BucketStore(WIDTH_BYTES))
-    await chosen.read(keys_from, file.counts())
-    return chosen
+        yield None
+        return
+    chosen = ChosenNames(BucketStore(WIDTH_BYTES, spill_dir=spill_dir))
+    try:
+        await chosen.read(keys_from, file.counts())
+        yield chosen
+    finally:
+        chosen.close()
 
 
 def _held_bytes(request: CopyRequest) -> int:
@@ -145,13 +150,16 @@ def _held_bytes(request: CopyRequest) -> int:
 
 @asynccontextmanager
 async def _keyspace(
-    place: Server | DataFile, limit_bytes: int, observer: Observer, throttle: Throttle, keys_from: str = ""
+    place: Server | DataFile,
+    limit_bytes: int,
+    observer: Observer,
+    throttle: Throttle,
+    keys_from: str = "",
+    spill_dir: str = "",
 ) -> AsyncIterator[LiveKeyspace | FileKeyspace]:
     if isinstance(place, DataFile):
-        chosen = await chosen_names(place, keys_from)
-        yield FileKeyspace(place, chosen)
-        if chosen is not None:
-            chosen.close()
+        async with choosing(place, keys_from, spill_dir) as chosen:
+            yield FileKeyspace(place, chosen)
         return
     keyspace = LiveKeyspace(
         place,

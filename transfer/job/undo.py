@@ -88,7 +88,7 @@ class Keeping:
             f"transfer {__version__}",
             now_ms,
             target.identity.vendor,
-            ".".join(map(str, target.identity.version)),
+            target.identity.number,
             AsOf("interval", now_ms),
             purpose="undo",
             extra={"job": job, "command": why, "target": target.where, "run_id": target.identity.run_id},

@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import msgspec
-import xxhash
 
 from transfer.codec import resp
 from transfer.codec.archive.undo import AgainNote, TookNote
@@ -31,7 +30,7 @@ from transfer.job.acting import Act, run_act
 from transfer.job.store import JobStore
 from transfer.model.plan import CHANGED_SINCE, CopyPlan, CopyRequest
 from transfer.model.ports import Observer
-from transfer.model.record import NO_DEADLINE, seed
+from transfer.model.record import NO_DEADLINE, hash_of_name, hashes_of_names
 from transfer.model.report import Report, VerifyResult
 from transfer.pipeline.buckets import BucketStore
 from transfer.wire.link import ErrorReply, Reply
@@ -89,7 +88,7 @@ class UndoArchiveReader:
         try:
             for entry in entries(self.folder):
                 if isinstance(entry, (Captured, AgainNote)):
-                    seen.add_joined(b"".join([_mark(entry.db, name) for name in entry.names]), b"")
+                    seen.add_joined(b"".join(hashes_of_names(entry.db, entry.names)), b"")
                 if isinstance(entry, Captured):
                     found.names[entry.db] = found.names.get(entry.db, 0) + len(entry.names)
                     found.absent += entry.bodies.count(None)
@@ -110,7 +109,7 @@ class UndoArchiveReader:
                         history.took(entry.number, place)
                 continue
             for place, (name, intended) in enumerate(zip(entry.names, entry.intended, strict=True)):
-                if (known := self._histories.get(_mark(entry.db, name))) is not None:
+                if (known := self._histories.get(hash_of_name(entry.db, name))) is not None:
                     known.intended.append((entry.number, place, intended))
                     known.captured = entry.number if isinstance(entry, Captured) else known.captured
                     places.setdefault(entry.number, []).append((place, known))
@@ -123,7 +122,7 @@ class UndoArchiveReader:
             changes = []
             rows = zip(entry.names, entry.bodies, entry.deadlines, entry.intended, strict=True)
             for name, body, deadline, intended in rows:
-                known = self._histories.get(_mark(entry.db, name)) if self._histories else None
+                known = self._histories.get(hash_of_name(entry.db, name)) if self._histories else None
                 if known is None or known.captured == entry.number:
                     expected = [intended] if known is None else known.expected()
                     dump = None if body is None else stamp(body, entry.version)
@@ -131,10 +130,6 @@ class UndoArchiveReader:
                     changes.append(_change(name, dump, deadline, None if always else expected, target, exact))
             for at in range(0, len(changes), _GROUP_KEYS):
                 yield entry.db, changes[at : at + _GROUP_KEYS]
-
-
-def _mark(db: int, name: bytes) -> bytes:
-    return xxhash.xxh3_64_digest(name, seed(db))
 
 
 def _change(
@@ -176,7 +171,7 @@ class UndoRun(Act):
         if answer is ALREADY:
             self.tally.settle("already")
         elif answer is OTHERS:
-            self._others.add(_mark(db, change.name))
+            self._others.add(hash_of_name(db, change.name))
             self.tally.settle("conflicts")
             self.changed_by_others(db, change.name, "it does not hold what the job left there: it stays as it is")
         elif isinstance(answer, ErrorReply):
@@ -195,7 +190,7 @@ class UndoRun(Act):
                 result.match += 1
             elif isinstance(answer, ErrorReply):
                 result.rejected += 1
-            elif _mark(db, change.name) not in self._others:
+            elif hash_of_name(db, change.name) not in self._others:
                 differing.append((db, change.name))
 
         await self.changing(self.looker(), look).run(_each(self._archive.groups(self.target, always=True)))

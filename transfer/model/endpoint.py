@@ -107,7 +107,12 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """For people: `Valkey 9.1.2`."""
-        return f"{self.vendor.capitalize()} {'.'.join(map(str, self.version))}"
+        return f"{self.vendor.capitalize()} {self.number}"
+
+    @property
+    def number(self) -> str:
+        """Of its version: `9.1.2`."""
+        return ".".join(map(str, self.version))
 
     def continues(self, before: Identity) -> bool:
         """Whether the data has the history that *before* had: the same process, a promoted replica, its replica."""

@@ -32,6 +32,11 @@ def hashes_of_names(db: int, names: Iterable[bytes]) -> Iterable[bytes]:
     return map(xxhash.xxh3_64_digest, names, repeat(seed(db)))
 
 
+def hash_of_name(db: int, name: bytes) -> bytes:
+    """As `hashes_of_names`, of one."""
+    return xxhash.xxh3_64_digest(name, seed(db))
+
+
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One key as it was at one moment.
 

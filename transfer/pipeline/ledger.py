@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import xxhash
 
-from transfer.model.record import deadline_seed, hashes_of_names
+from transfer.model.record import deadline_seed, hash_of_name, hashes_of_names
 from transfer.pipeline.buckets import HASH_BYTES, BucketStore
 
 Noted = Callable[[bytes, bytes], None]
@@ -61,13 +61,13 @@ class Ledger:
 
     def note_hash(self, db: int, key: bytes, value_hash: bytes) -> None:
         """Remember *key* with a hash made elsewhere, as `note` would: of a value that was never held whole."""
-        (name,) = hashes_of_names(db, (key,))
+        name = hash_of_name(db, key)
         self.add(name, value_hash)
         self._on_note(name, value_hash)
 
     def value_hash(self, db: int, key: bytes) -> bytes | None:
         """The hash noted last for this key, None if it was never noted. Slow: for the few keys in doubt."""
-        (name,) = hashes_of_names(db, (key,))
+        name = hash_of_name(db, key)
         return self._store.find(name)
 
     def distinct(self) -> int:

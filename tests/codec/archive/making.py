@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from hypothesis import strategies as st
 
 from transfer.codec.archive.items import AsOf, Columns, Facts, Head, LargeKey, Note, Tombstones
-from transfer.codec.archive.keymap import MarksInMemory
 from transfer.codec.archive.payloads import Item
 from transfer.codec.archive.reader import ArchiveReader
 from transfer.codec.archive.writer import ArchiveWriter
+from transfer.pipeline.buckets import BucketStore
 
 ID = b"an archive's own"
 HEAD = Head("tests 1", 1_700_000_000_000, "redis", "7.0.15", AsOf("instant", 1_700_000_000_123), ["--match a*"])
@@ -29,7 +29,7 @@ def columns(db: int = 0, size: int = 9, first: int = 0, fill: bytes = b"v") -> C
 
 def made(blocks: Iterable[Columns], *, level: int = 3, archive_id: bytes = ID, everything: bool = True) -> list[bytes]:
     """The frames of an archive (the first with the prefix), which has an end."""
-    writer = ArchiveWriter(level, marks=MarksInMemory(), archive_id=archive_id)
+    writer = ArchiveWriter(level, marks=BucketStore(0), archive_id=archive_id)
     frames = [writer.begin(HEAD)]
     if everything:
         frames += [writer.facts(FACTS), writer.tombstones(GONE), writer.note(NOTE), writer.large(LARGE)]

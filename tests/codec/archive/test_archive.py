@@ -23,11 +23,12 @@ from tests.codec.archive.making import (
 from transfer.codec.archive.frames import RawFrame
 from transfer.codec.archive.gathering import Gatherer
 from transfer.codec.archive.items import AsOf, Columns, End, Keys, LargeEnd, Manifest, Piece
-from transfer.codec.archive.keymap import Index, KeyMap, MarksInMemory
+from transfer.codec.archive.keymap import Index, KeyMap
 from transfer.codec.archive.payloads import unseal
 from transfer.codec.archive.reader import ArchiveReader
 from transfer.codec.archive.writer import ArchiveWriter, seal
 from transfer.model.errors import FormatError, TooLargeError
+from transfer.pipeline.buckets import BucketStore
 
 
 def _as_columns(item: Keys) -> Columns:
@@ -60,7 +61,7 @@ def test_the_same_keys_in_another_order_have_the_same_sums() -> None:
     """Blocks and archives may differ; a changed deadline shows."""
 
     def sums(*blocks: Columns) -> bytes:
-        writer = ArchiveWriter(marks=MarksInMemory())
+        writer = ArchiveWriter(marks=BucketStore(0))
         writer.begin(HEAD)
         for block in blocks:
             writer.keys(block)

@@ -28,7 +28,7 @@ from transfer.codec.archive.frames import (
     read_frame,
 )
 from transfer.codec.archive.items import Keys, Unknown
-from transfer.codec.archive.keymap import KeyMap, MarksInMemory
+from transfer.codec.archive.keymap import KeyMap
 from transfer.codec.archive.packing import unpack
 from transfer.codec.archive.payloads import Item, put_large_end, unseal
 from transfer.codec.archive.reader import ArchiveReader
@@ -36,6 +36,7 @@ from transfer.codec.archive.salvage import Damage, SalvageReader
 from transfer.codec.archive.tally import counts_of
 from transfer.codec.archive.writer import ArchiveWriter
 from transfer.model.errors import ChecksumError, CutError, FormatError, UnknownFormError
+from transfer.pipeline.buckets import BucketStore
 
 VARIANTS = {
     "raw": made([columns(size=120)], level=0),
@@ -299,7 +300,7 @@ def test_a_manifest_that_is_of_something_else_is_noticed(what: str) -> None:
 
 def test_an_index_or_a_large_value_that_is_of_something_else_is_noticed() -> None:
     """Blocks that are not those of the file; a body of another size, or another type, than it was said to be."""
-    writer = ArchiveWriter(marks=MarksInMemory())
+    writer = ArchiveWriter(marks=BucketStore(0))
     data = writer.begin(HEAD) + writer.keys(columns())
     writer.books.block(_raw_frames()[3].frame, 0, b"", counts_of(columns()))
     with pytest.raises(FormatError, match="index"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.codec.archive.making import HEAD, columns, made, read
 from transfer.codec.archive.frames import read_frame
 from transfer.codec.archive.items import End, Keys
-from transfer.codec.archive.keymap import Block, Index, KeyMap, MarksInMemory, bits_for, key_maps, mark_of, marks_of
+from transfer.codec.archive.keymap import Block, Index, KeyMap, bits_for, key_maps, mark_of, marks_of
 from transfer.codec.archive.payloads import unseal
 from transfer.codec.archive.tally import name_hashes
 from transfer.codec.archive.writer import END_BYTES, ArchiveWriter
@@ -86,7 +86,7 @@ def test_a_large_map_is_in_segments_and_costs_little() -> None:
 
 def test_as_many_equal_names_as_there_can_be_are_found_too() -> None:
     """A slot with more than 255 keys, and more than 255 blocks: the columns grow by a plane."""
-    marks = MarksInMemory()
+    marks = BucketStore(0)
     for block in range(300):
         marks.add_joined(marks_of(name_hashes(0, [b"same"]), block), b"")
     (segment,) = key_maps(marks, 8, 0)

@@ -76,7 +76,7 @@ def side_json(side: Side) -> dict[str, Any]:
         "place": side.place,
         "server": identity.name,
         "vendor": identity.vendor,
-        "version": ".".join(map(str, identity.version)),
+        "version": identity.number,
         "run_id": identity.run_id,
         "replid": identity.replid,
         "mode": identity.mode,

@@ -15,7 +15,8 @@ import xxhash
 from transfer.codec.archive.frames import Frame
 from transfer.codec.archive.items import AsOf, LargeKey, Manifest
 from transfer.codec.archive.keymap import MOST_BLOCKS, TABLE, Index, Marks, bits_for, marks_of
-from transfer.codec.archive.tally import Tally, name_hashes, type_of, value_seed
+from transfer.codec.archive.tally import Tally, type_of, value_seed
+from transfer.model.record import hash_of_name
 
 _U32, _U64 = struct.Struct("<I").pack, struct.Struct("<Q").pack
 
@@ -102,7 +103,7 @@ class LargeBook:
 
     def __init__(self, key: LargeKey) -> None:
         self.key, self.size_bytes = key, 0
-        self.hashes = name_hashes(key.db, [key.key])
+        self.hashes = hash_of_name(key.db, key.key)
         self._hash = xxhash.xxh3_128(seed=value_seed(int.from_bytes(self.hashes, "big"), key.deadline))
 
     def tally(self) -> Tally:

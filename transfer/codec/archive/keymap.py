@@ -22,8 +22,8 @@ from typing import Annotated, NamedTuple, Protocol
 import msgspec
 
 from transfer.codec.archive.frames import HEADER_BYTES
-from transfer.codec.archive.tally import name_hashes
 from transfer.model.errors import FormatError
+from transfer.model.record import hash_of_name
 
 MARK_BYTES = 8
 _BUCKETS = 256
@@ -41,28 +41,6 @@ class Marks(Protocol):
     def add_joined(self, hashes: bytes, values: bytes) -> None: ...
     def joined(self, number: int) -> bytes: ...
     def close(self) -> None: ...
-
-
-class MarksInMemory:
-    """Marks where they surely fit."""
-
-    def __init__(self) -> None:
-        self._fed: list[bytes] = []
-        self._buckets = [bytearray() for _ in range(_BUCKETS)]
-
-    def add_joined(self, hashes: bytes, values: bytes) -> None:
-        self._fed.append(hashes)
-
-    def joined(self, number: int) -> bytes:
-        fed, self._fed, buckets = self._fed, [], self._buckets
-        for data in fed:
-            for (mark,) in struct.iter_unpack("8s", data):
-                buckets[mark[0]] += mark
-        return bytes(buckets[number])
-
-    def close(self) -> None:
-        self._fed = []
-        self._buckets = [bytearray() for _ in range(_BUCKETS)]
 
 
 class Block(NamedTuple):
@@ -176,7 +154,7 @@ class Index(msgspec.Struct, frozen=True):
 
 def mark_of(db: int, key: bytes) -> int:
     """The hash by which *key* of database *db* is found."""
-    return int.from_bytes(name_hashes(db, [key]), "big")
+    return int.from_bytes(hash_of_name(db, key), "big")
 
 
 def marks_of(hashes: bytes, block: int) -> bytes:

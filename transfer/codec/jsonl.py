@@ -18,7 +18,7 @@ Rule 2: reading is by type: what has another shape, is there twice or would not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 from msgspec.json import Decoder, Encoder
@@ -104,12 +104,27 @@ def read_row(line: bytes, number: int = 0, offset: int = 0) -> Row:
 
 
 class JsonlReader:
-    """Cuts such a file into rows; any cut of the bytes gives the same."""
+    """Cuts such a file into rows; any cut of the bytes gives the same.
 
-    def __init__(self, *, cap_bytes: int = MOST_LINE_BYTES) -> None:
+    *passes_over*: told of a line that is no key, which ends the reading otherwise.
+
+    Attributes:
+        offset: where the line of the row given last begins; once all is taken, where the next one does.
+        line: its number.
+    """
+
+    def __init__(
+        self, *, cap_bytes: int = MOST_LINE_BYTES, passes_over: Callable[[FormatError], None] | None = None
+    ) -> None:
         self.offset, self.line = 0, 0
+        self._passes_over = passes_over
         self._fed: list[bytes] = []
         self._waiting, self._cap = 0, cap_bytes
+
+    def going_on(self, offset: int) -> JsonlReader:
+        """The same reader for bytes from *offset* on, where a line begins that is not the first."""
+        self.offset, self.line = offset, 1
+        return self
 
     def feed(self, data: bytes) -> None:
         """Add received bytes; checks nothing."""
@@ -140,8 +155,18 @@ class JsonlReader:
         if self.line == 1:
             check_head(line)
         elif line.strip():
-            yield read_row(line, self.line, self.offset)
+            yield from self._row(line)
         self.offset += len(line) + 1
+
+    def _row(self, line: bytes) -> Iterator[Row]:
+        try:
+            row = read_row(line, self.line, self.offset)
+        except FormatError as error:
+            if self._passes_over is None:
+                raise
+            self._passes_over(error)
+        else:
+            yield row
 
 
 def _row(line: _Line) -> Row:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from transfer.codec.archive.items import AsOf
-from transfer.codec.jsonl import MOST_LINE_BYTES, VERSION, Row, check_head, read_row
+from transfer.codec.jsonl import VERSION, JsonlReader, Row
 from transfer.codec.rdb.encode import REDIS_FIELD_TTL, UnencodableError, encode
 from transfer.codec.rdb.writer import oldest_version
 from transfer.endpoint.file.block import Block
@@ -22,7 +21,7 @@ from transfer.model.errors import CutError, FormatError
 _TYPES = frozenset({0, 1, 2, 4, 5, 21, REDIS_FIELD_TTL})
 _REDIS = 12
 """The RDB version by which numbers of types are meant, where bodies are made here."""
-_BLOCK_KEYS, _BLOCK_BYTES = 1000, 1 << 20
+_BLOCK_KEYS, _BLOCK_BYTES, _READ_BYTES = 1000, 1 << 20, 1 << 20
 
 
 class JsonlWalk:
@@ -47,22 +46,22 @@ class JsonlWalk:
         told: list[str] = []
         if not start:
             self.damage = told
+        reader = JsonlReader(passes_over=(lambda error: told.append(error.message)) if self._salvage else None)
         block: Block | None = None
-        with self.path.open("rb") as file:
-            for row, begun, end in self._rows(file, start, told):
-                body, version = _body(row)
-                if block is not None and not _fits(block, row, version):
-                    yield self._whole(block)
-                    block = None
-                if block is None:
-                    block = Block(begun, end, row.db, version, [], [], [], [])
-                block.keys.append(row.key)
-                block.bodies.append(body)
-                block.deadlines.append(row.expire_at_ms)
-                block.starts.append(block.start)
-                block.end = end
+        for row in self._rows(reader.going_on(start) if start else reader, start, told):
+            body, version = _body(row)
+            begun = reader.offset
+            if block is not None and not _fits(block, row, version, begun):
+                yield self._whole(block, begun)
+                block = None
+            if block is None:
+                block = Block(begun, begun, row.db, version, [], [], [], [])
+            block.keys.append(row.key)
+            block.bodies.append(body)
+            block.deadlines.append(row.expire_at_ms)
+            block.starts.append(block.start)
         if block is not None:
-            yield self._whole(block)
+            yield self._whole(block, reader.offset)
 
     def block(self, start: int, db: int) -> Block:
         """The block that begins at *start*."""
@@ -76,37 +75,23 @@ class JsonlWalk:
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _whole(self, block: Block) -> Block:
+    def _whole(self, block: Block, end: int) -> Block:
+        block.end = end
         self.version = max(self.version, block.version)
         return block
 
-    def _rows(self, file: BinaryIO, start: int, told: list[str]) -> Iterator[tuple[Row, int, int]]:
-        """Each key with the offsets of its line."""
-        number, at = 0, start
-        if not start:
-            head = file.readline(_BLOCK_BYTES)
-            check_head(head)
-            number, at = 1, len(head)
-        file.seek(at)
-        while line := file.readline(MOST_LINE_BYTES):
-            number, begun, at = number + 1, at, at + len(line)
-            try:
-                row = self._row(line, number, begun)
-            except FormatError as error:
-                if not self._salvage:
-                    raise
-                told.append(error.message)
-                continue
-            if row is not None:
-                yield row, begun, at
-
-    @staticmethod
-    def _row(line: bytes, number: int, offset: int) -> Row | None:
-        if not line.strip():
-            return None
-        if not line.endswith(b"\n"):
-            raise CutError(f"cut: the file ends inside line {number} (offset {offset:,})", offset=offset, line=number)
-        return read_row(line, number, offset)
+    def _rows(self, reader: JsonlReader, start: int, told: list[str]) -> Iterator[Row]:
+        with self.path.open("rb") as file:
+            file.seek(start)
+            while data := file.read(_READ_BYTES):
+                reader.feed(data)
+                yield from reader.take()
+        try:
+            reader.finish()
+        except CutError as error:
+            if not self._salvage:
+                raise
+            told.append(error.message)
 
 
 def _body(row: Row) -> tuple[bytes, int]:
@@ -120,6 +105,6 @@ def _body(row: Row) -> tuple[bytes, int]:
     return body, oldest_version({body[0]})
 
 
-def _fits(block: Block, row: Row, version: int) -> bool:
-    full = len(block.keys) >= _BLOCK_KEYS or block.end - block.start >= _BLOCK_BYTES
+def _fits(block: Block, row: Row, version: int, begun: int) -> bool:
+    full = len(block.keys) >= _BLOCK_KEYS or begun - block.start >= _BLOCK_BYTES
     return not full and (block.db, block.version) == (row.db, version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import anyio
@@ -386,24 +387,82 @@ async def test_what_speaks_against_a_full_sync_is_told_before_anything_is_writte
         assert (report.route, report.exit) == ("scan", 0)
 
 
-async def test_a_killed_copy_goes_on_by_another_full_sync(tmp_path: Path) -> None:
-    """What had arrived is found equal; the report is of the new instant."""
+def _killed_in_a_full_sync(
+    source: ThrowawayServer, target: ThrowawayServer, state: Path, crash_at: str, *more: str
+) -> None:
+    """A copy by full sync that is killed at *crash_at*; what it kept lies in `state`/spill."""
+    (state / "spill").mkdir()
+    words = ("copy", source.url, target.url, "--route", "psync", "--allow", "fork", "--batch", "500", *more)
+    places = ("--state", str(state), "--spill-dir", str(state / "spill"))
+    assert transfer(*words, *places, TRANSFER_CRASH_AT=crash_at).exit == -9
+
+
+def _kept(state: Path) -> list[Path]:
+    return list((state / "spill").iterdir())
+
+
+@pytest.mark.parametrize("framing", [DISKLESS, DISK], ids=["diskless", "disk"])
+async def test_a_killed_copy_goes_on_in_the_full_sync_that_it_kept(framing: tuple[str, ...], tmp_path: Path) -> None:
+    """No second fork, the same instant, and hardly a key again; of the file nothing is left."""
+    async with running("redis-7.0", *framing) as source, running("redis-7.0") as target:
+        fill(source.address, 20_000)
+        _killed_in_a_full_sync(source, target, tmp_path, "trail.flushed:72", "--rate", "20000")
+        there = await ask(target, "DBSIZE")
+        (file,) = _kept(tmp_path)
+        assert file.stat().st_mode & 0o777 == 0o600
+        await ask(source, "SET", "k0", "changed meanwhile")
+        killed_ms = time.time() * 1000
+
+        said = transfer("resume", "--json", "--state", str(tmp_path))
+
+        assert (said.exit, said.result["verified"], said.result["route"]) == (7, True, "psync"), said
+        assert (said.result["as_of"]["kind"], await _forks(source)) == ("instant", 1)
+        assert said.result["as_of"]["to"] < killed_ms - 500
+        keys = said.result["keys"]
+        assert there > 16_000
+        assert keys["written"] == 20_000
+        assert keys["repeated"] <= 4 * 500
+        assert _kept(tmp_path) == []
+        await ask(source, "COPY", "k1", "k0", "REPLACE")
+        await ask(target, "COPY", "k1", "k0", "REPLACE")
+        oracle.assert_same(source.address, target.address)
+
+
+@pytest.mark.parametrize(("crash_at", "forks"), [("sync.begun", 2), ("trail.flushed:1", 1), ("trail.restarted:1", 1)])
+async def test_a_killed_copy_ends_equal_wherever_its_full_sync_stood(crash_at: str, forks: int, tmp_path: Path) -> None:
+    """Not begun, before it was asked for, or whole before much was acknowledged."""
     async with running("redis-7.0", *DISKLESS) as source, running("redis-7.0") as target:
         fill(source.address, 6000)
-        words = ("copy", source.url, target.url, "--json", "--route", "psync", "--allow", "fork", "--batch", "500")
-        killed = transfer(*words, "--state", str(tmp_path), TRANSFER_CRASH_AT="trail.flushed:3")
-        assert killed.exit == -9
-        assert 0 < await ask(target, "DBSIZE") < 6000
-        await ask(source, "SET", "k0", "changed meanwhile")
+        _killed_in_a_full_sync(source, target, tmp_path, crash_at, "--rate", "6000")
 
         said = transfer("resume", "--json", "--state", str(tmp_path))
 
         assert (said.exit, said.result["verified"], said.result["route"]) == (0, True, "psync"), said
+        assert said.result["keys"]["written"] + said.result["keys"]["already"] == 6000
+        assert await _forks(source) == forks
+        assert _kept(tmp_path) == []
+        oracle.assert_same(source.address, target.address)
+
+
+async def test_a_file_that_is_not_what_was_kept_is_not_read(tmp_path: Path) -> None:
+    """One bit of it is enough: a new full sync begins, what had arrived is found equal."""
+    async with running("redis-7.0", *DISKLESS) as source, running("redis-7.0") as target:
+        fill(source.address, 6000)
+        _killed_in_a_full_sync(source, target, tmp_path, "trail.flushed:6", "--rate", "6000")
+        (file,) = _kept(tmp_path)
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+
+        said = transfer("resume", "--json", "--state", str(tmp_path))
+
+        assert (said.exit, said.result["verified"], said.result["route"]) == (0, True, "psync"), said
+        assert await _forks(source) == 2
         assert said.result["as_of"]["kind"] == "instant"
         keys = said.result["keys"]
-        # k0, sent and not acknowledged when the process died, is written over then: repeated
-        assert keys["written"] + keys["already"] in (5999, 6000)
+        assert keys["written"] + keys["already"] == 6000
         assert keys["conflicts"] == 0
+        assert _kept(tmp_path) == []
         oracle.assert_same(source.address, target.address)
 
 

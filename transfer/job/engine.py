@@ -21,7 +21,8 @@ from transfer.endpoint.redis.bridge import LOGICAL, RESTAMP, Bridge, bridge_betw
 from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.conflicts import CONFLICT_CODE, ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import FOLD_CODE, Folding
-from transfer.endpoint.redis.fullsync.source import FullSyncSource
+from transfer.endpoint.redis.fullsync.kept import KeptSync
+from transfer.endpoint.redis.fullsync.source import PARTITION, FullSyncSource
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Approach
 from transfer.endpoint.redis.landmarks import Landmarks
@@ -104,6 +105,7 @@ class Engine:
         self._doubtful, self.announced = Ledger(spill_dir=request.spill_dir), Ledger(spill_dir=request.spill_dir)
         self._owners = self._ledger("owners") if self.mapping.can_fold(self.selection) else None
         self._after: dict[str, str] = {}
+        self._kept: KeptSync | None = None
         self._recent: set[bytes] = set()
         self.unwatched = False
         """Whether keys were copied while nobody watched the source for later writes."""
@@ -149,9 +151,12 @@ class Engine:
             if kind in kinds:
                 kinds[kind].add(hashes, values)
 
-    def go_on(self, after: dict[str, str]) -> None:
-        """Begin the next attempt at the positions *after*; nobody watched the source for writes to what lies before."""
-        self._after = after
+    def go_on(self, after: dict[str, str], kept: KeptSync | None = None) -> None:
+        """Begin the next attempt at the positions *after*; nobody watched the source for writes to what lies before.
+
+        *kept*: the full sync that the positions are of.
+        """
+        self._after, self._kept = after, kept
         self.unwatched = bool(after)
         self._recent = self.trail.recent() if after else set()
 
@@ -171,8 +176,12 @@ class Engine:
         after, self._after = self._after, {}
         if not after:
             self.trail.restart()
-        if self.plan.route == "psync" and await self._full_sync(stop):
-            return
+        if self.plan.route == "psync":
+            if not after or PARTITION in after:
+                if await self._full_sync(stop, after):
+                    return
+                after = {}
+            self.route, self.rerouted = "scan", True
         async with self._parts(stop, self._scan) as flow, self.trail.kept():
             await flow.run(after)
             self.trail.flush()
@@ -181,8 +190,10 @@ class Engine:
         if not stop.is_set():
             await self._check_source()
 
-    async def _full_sync(self, stop: anyio.Event) -> bool:
+    async def _full_sync(self, stop: anyio.Event, after: dict[str, str]) -> bool:
         """Copy by a full sync, the only one of a run; whether that came to its end (or *stop*). Else SCAN is to do it.
+
+        Where it was kept it is gone on with at *after*.
 
         Raises:
             ReplacedError: as `attempt`.
@@ -195,14 +206,18 @@ class Engine:
         try:
             with ungrouped():
                 async with self._parts(stop, self._sync) as flow, self.trail.kept():
-                    await flow.run({})
+                    await flow.run(after)
                     self.trail.flush()
         except FullSyncError as error:
+            self.trail.restart()
             self._observer.warning(f"{error.message}: the copy goes on by SCAN, and is not of one instant")
             return False
         source = self._source
         assert isinstance(source, FullSyncSource)
         self.route, self.rerouted, self.instant_ms = "psync", False, source.instant_ms
+        self._recent = set()
+        if not stop.is_set():
+            self.trail.sync_note.let_go()
         if source.large:
             said = f"{source.large:,} values too large to be held were read from the live source: not of the instant"
             self._observer.warning(said)
@@ -246,7 +261,7 @@ class Engine:
         return scan_source(self, budget, big, stop, frontier, patience, self._not_settled)
 
     def _sync(self, budget: ByteBudget, big: BigKeys, stop: anyio.Event) -> FullSyncSource:
-        return sync_source(self, budget, big, stop)
+        return sync_source(self, budget, big, stop, self._kept, self._not_settled)
 
     def _new_big(self, approach: Approach, conflicts: Conflicts, budget: ByteBudget, stop: anyio.Event) -> BigKeys:
         return BigKeys(

@@ -177,6 +177,7 @@ class ExportEngine(Engine):
             tally=self.tally,
             stop=stop,
             move_large=refuse,
+            frontier=Frontier(),
             on_read=self.tracker.clean,
         )
 

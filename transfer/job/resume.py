@@ -1,6 +1,6 @@
 """Taking up what an earlier process of a job left: who answers now, and how much of its work still holds.
 
-    trail -> the same processes answer                    -> go on at the positions
+    trail -> the same processes answer                    -> go on at the positions, of a full sync in its file
           -> the source or the target is another process  -> everything is read again, equal keys are skipped
           -> the target holds nothing that was acknowledged -> refused: it is not the place this job writes to
 
@@ -13,6 +13,8 @@ from __future__ import annotations
 import msgspec
 
 from transfer.endpoint.redis import probe
+from transfer.endpoint.redis.fullsync.kept import is_sound
+from transfer.endpoint.redis.fullsync.source import PARTITION
 from transfer.endpoint.redis.landmarks import Names, any_there, lasting_page
 from transfer.endpoint.redis.leftovers import remove_named
 from transfer.endpoint.redis.server import Server
@@ -22,7 +24,7 @@ from transfer.job.trail import Facts, Trail
 from transfer.model.endpoint import Identity
 from transfer.model.errors import ReplacedError
 from transfer.model.plan import CopyRequest, DbPlan
-from transfer.model.record import NO_DEADLINE
+from transfer.model.record import DONE, NO_DEADLINE
 from transfer.model.report import Reject
 
 _PASSING_MS = 5_000
@@ -78,17 +80,28 @@ async def take_up(
     if said:
         engine.go_on({})
         return Taken(facts.began_ms, 0, facts.seconds, said + unknown)
-    engine.go_on(trail.positions())
     wrote = max(0, await source.asked(probe.writes_seen) - facts.writes_before)
     keys = facts.counts.read
-    if engine.route == "psync":
-        engine.go_on({})
-        told = f"{keys:,} keys were read before: a new full sync begins, and what is equal is skipped"
-        return Taken(facts.began_ms, facts.writes_before, facts.seconds, [told])
-    told = (
-        f"going on after {keys:,} key{'s' * (keys != 1)}; the source was written to {wrote:,} times since the job began"
-    )
+    count = f"{keys:,} key{'s' * (keys != 1)}"
+    if await _goes_on(trail, engine):
+        told = f"going on after {count}; the source was written to {wrote:,} times since the job began"
+    else:
+        told = f"{count} were read before: a new full sync begins, and what is equal is skipped"
     return Taken(facts.began_ms, facts.writes_before, facts.seconds, [told, *unknown])
+
+
+async def _goes_on(trail: Trail, engine: Engine) -> bool:
+    """Have *engine* go on at the positions of *trail*; no where they are of a full sync that is not there any more."""
+    after = trail.positions()
+    if PARTITION not in after:
+        engine.go_on(after)
+        return bool(after) or engine.route != "psync"
+    kept = trail.sync_note.read()
+    if kept is None or not (after[PARTITION] == DONE or await is_sound(kept)):
+        engine.go_on({})
+        return False
+    engine.go_on(after, kept)
+    return True
 
 
 async def recognise(facts: Facts, engine: Engine) -> list[str]:

@@ -13,6 +13,7 @@ import anyio
 
 from transfer.endpoint.redis.big.mover import BigKeys
 from transfer.endpoint.redis.captured import CapturedWriter
+from transfer.endpoint.redis.fullsync.kept import KeptSync
 from transfer.endpoint.redis.fullsync.source import FullSyncOptions, FullSyncSource
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.server import Server
@@ -171,8 +172,15 @@ def sync_options(copying: Copying, limit_bytes: int, *, strings: bool) -> FullSy
     )
 
 
-def sync_source(copying: Copying, budget: ByteBudget, big: BigKeys, stop: anyio.Event) -> FullSyncSource:
-    """Reads everything as it was at one instant."""
+def sync_source(
+    copying: Copying,
+    budget: ByteBudget,
+    big: BigKeys,
+    stop: anyio.Event,
+    kept: KeptSync | None,
+    left: Callable[[int, list[bytes]], list[bytes]],
+) -> FullSyncSource:
+    """Reads everything as it was at one instant, or what is left of that in *kept*."""
     request = copying.request
     return FullSyncSource(
         copying.source,
@@ -191,7 +199,11 @@ def sync_source(copying: Copying, budget: ByteBudget, big: BigKeys, stop: anyio.
         tally=copying.tally,
         stop=stop,
         move_large=big.move,
+        frontier=Frontier(copying.trail.moved),
         on_read=copying.tracker.clean,
+        note=copying.trail.sync_note,
+        kept=kept,
+        left=left,
     )
 
 

@@ -24,6 +24,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from transfer.endpoint.redis.fullsync.kept import SyncNote
 from transfer.endpoint.redis.landmarks import Mark
 from transfer.job.database import committed
 from transfer.model.crash import crash, point
@@ -76,10 +77,12 @@ class Trail:
     Attributes:
         facts: called for what is kept beside records and positions.
         before: called before positions are written.
+        sync_note: of the full sync that the positions may be of.
     """
 
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self.path = path
+        self.sync_note = SyncNote(path.parent, path.stem)
         self.facts: Callable[[], Facts] | None = None
         self.before: Callable[[], None] = lambda: None
         self._database = database
@@ -239,6 +242,7 @@ def trail_path(directory: Path, job: str) -> Path:
 
 def leave_nothing(directory: Path, job: str) -> None:
     """Take away what *job* kept for being resumed; its row in the store stays."""
+    SyncNote(directory, job).forget()
     for path in directory.glob(f"{job}.*"):
         path.unlink(missing_ok=True)
 

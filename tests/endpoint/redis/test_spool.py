@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import anyio
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,10 +18,26 @@ from transfer.model.errors import LimitError
 
 
 @settings(max_examples=60, deadline=None)
-@given(steps=st.lists(st.one_of(st.binary(min_size=1, max_size=50), st.none()), max_size=60), window=st.integers(1, 80))
-async def test_what_goes_in_comes_out_in_order(steps: list[bytes | None], window: int) -> None:
-    """Through memory, through the file, and through both by turns; None takes what is there."""
-    spool = Spool(window_bytes=window)
+@given(
+    steps=st.lists(st.one_of(st.binary(min_size=1, max_size=50), st.none()), max_size=60),
+    window=st.integers(1, 80),
+    keeps=st.booleans(),
+)
+async def test_what_goes_in_comes_out_in_order(steps: list[bytes | None], window: int, keeps: bool) -> None:
+    """Through memory, through the file, and through both by turns; None takes what is there. What is kept is all."""
+    with tempfile.TemporaryDirectory() as folder:
+        spool = Spool(window_bytes=window, path=f"{folder}/kept" if keeps else "")
+        put = await _put_and_taken(spool, steps)
+
+        assert _contents(folder) == ([put] if keeps and put else [])
+        assert not keeps or spool.digest() == xxhash.xxh3_128_hexdigest(put)
+
+
+def _contents(folder: str) -> list[bytes]:
+    return [path.read_bytes() for path in Path(folder).iterdir()]
+
+
+async def _put_and_taken(spool: Spool, steps: list[bytes | None]) -> bytes:
     put, taken = b"", b""
     for step in steps:
         if step is not None:
@@ -33,6 +51,7 @@ async def test_what_goes_in_comes_out_in_order(steps: list[bytes | None], window
     spool.close()
 
     assert taken == put == put[: spool.put_bytes]
+    return put
 
 
 async def test_the_file_is_private_and_has_no_name(tmp_path: Path) -> None:
@@ -42,7 +61,7 @@ async def test_the_file_is_private_and_has_no_name(tmp_path: Path) -> None:
         await spool.put(b"x" * 100)
 
     found = os.fstat(spool._file)
-    assert (found.st_mode & 0o777, found.st_nlink, found.st_size) == (0o600, 0, 400)
+    assert (found.st_mode & 0o777, found.st_nlink, found.st_size) == (0o600, 0, 500)
     assert found.st_dev == os.stat(tmp_path).st_dev
     assert os.listdir(tmp_path) == []
     assert spool.spilled_bytes == 400

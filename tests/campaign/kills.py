@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests import oracle
 from tests.campaign import data
@@ -106,6 +108,15 @@ def refused_in_pieces(bench: Bench, *words: str) -> Scene:
         scene.target.ask("SET", name, b"theirs", db=db)
     scene.name, scene.taken = "refused in pieces", taken
     scene.foreign = oracle.snapshot(scene.target.address)
+    return scene
+
+
+def synced(bench: Bench, *words: str) -> Scene:
+    """By one full sync, at a pace that leaves the target behind."""
+    scene = plain(bench, *words)
+    scene.source.ask("CONFIG", "SET", "repl-diskless-sync-delay", "0")
+    paced = ("--route", "psync", "--allow", "fork", "--rate", "3000/s", "--batch", "50")
+    scene.name, scene.words = "synced", (*scene.words, *paced)
     return scene
 
 
@@ -239,7 +250,7 @@ def _without_job(bench: Bench, scene: Scene, killed: Run) -> Run | None:
 
 def kill_once(bench: Bench, *words: str) -> None:
     """One kill, at the point and time that the seed says, then resume."""
-    names = [name for name in sorted(crash.POINTS) if not name.startswith(("big.", "undo."))]
+    names = [name for name in sorted(crash.POINTS) if not name.startswith(("big.", "undo.", "sync."))]
     name = names[bench.seed % len(names)]
     if bench.chance.random() < 0.1:
         kill_unanswered(bench, *words)
@@ -265,7 +276,7 @@ def kill_at(bench: Bench, scene: Scene, name: str) -> None:
     if not times:
         bench.facts |= {"point": name, "hit": False, "fired": 0}
         return
-    armed = f"{name}:{bench.chance.randint(1, times)}"
+    armed = _any_time(bench, scene, name)
     killed = go(bench, scene, "killed", armed=armed)
     bench.facts |= {"point": name, "armed": armed, "hit": bool(killed.signal), "fired": int(bool(killed.signal))}
     settle(bench, scene, killed)
@@ -284,6 +295,25 @@ def killed_in_large(bench: Bench) -> None:
     name = names[bench.seed % len(names)]
     scene = SCENES[name](bench)
     kill_at(bench, scene, name)
+
+
+_OF_A_SYNC = ("sync.begun", "sync.whole", "trail.flushed", "trail.sent", "sink.answered", "trail.synced")
+
+
+@case("K1sync", "as K1, in a copy by full sync; two of three are killed again in the resume", 60, slow=True)
+def killed_in_a_full_sync(bench: Bench) -> None:
+    scene, name = synced(bench), _OF_A_SYNC[bench.seed % len(_OF_A_SYNC)]
+    killed = go(bench, scene, "killed", armed=_any_time(bench, scene, name))
+    hit = bool(killed.signal)
+    if hit and bench.seed % 3:
+        killed = resume(bench, "killed again", armed=f"trail.flushed:{bench.chance.randint(1, 20)}")
+    bench.facts |= {"point": name, "hit": hit, "fired": int(hit)}
+    settle(bench, scene, killed)
+    need(not list(Path(tempfile.gettempdir()).glob(f"transfer-sync-{killed.job}")), "the kept full sync is still there")
+
+
+def _any_time(bench: Bench, scene: Scene, name: str) -> str:
+    return f"{name}:{bench.chance.randint(1, max(1, passes(bench, scene).get(name, 1)))}"
 
 
 @case("K2", "chains of two to five kills, the later ones during the resume", 200, slow=True)

@@ -151,7 +151,7 @@ def go(bench: Bench, scene: Scene, name: str, *, armed: str = "", kill_after_s: 
     """`copy` in *scene*, killed at *armed* or after a time."""
     step = _restart_step(bench, scene) if scene.restarts else None
     if kill_after_s:
-        return _killed(
+        return killed_after(
             bench, ["copy", *bench.urls(scene.source, scene.target), *defaults(scene.words)], name, kill_after_s
         )
     on_plan: Act | None = (lambda: None) if step is not None else None
@@ -169,7 +169,7 @@ def _restart_step(bench: Bench, scene: Scene) -> Act:
     return at_keys(scene.target, bench.chance.randrange(200, 900), restart)
 
 
-def _killed(bench: Bench, argv: list[str], name: str, after_s: float, **how: object) -> Run:
+def killed_after(bench: Bench, argv: list[str], name: str, after_s: float, **how: object) -> Run:
     begun = bench.begin(*argv, name=name, **how)  # type: ignore[arg-type]
 
     def step() -> None:
@@ -250,7 +250,7 @@ def _without_job(bench: Bench, scene: Scene, killed: Run) -> Run | None:
 
 def kill_once(bench: Bench, *words: str) -> None:
     """One kill, at the point and time that the seed says, then resume."""
-    names = [name for name in sorted(crash.POINTS) if not name.startswith(("big.", "undo.", "sync."))]
+    names = [name for name in sorted(crash.POINTS) if not name.startswith(("big.", "undo.", "sync.", "file."))]
     name = names[bench.seed % len(names)]
     if bench.chance.random() < 0.1:
         kill_unanswered(bench, *words)

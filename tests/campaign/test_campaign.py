@@ -15,7 +15,7 @@ from tests.campaign.__main__ import bound, summary
 QUICK = {
     "network": "S14@0 S14@10 N1@0:2 N2@0 N3@0 N6@1",
     "kills": "K1@0:2 K1@7 K1@9 K1sync@2:4 K2@0 K4@1 K5@1 K6@1 T1@0",
-    "undone": "U1@0:2 U2@1",
+    "undone": "U1@0:2 U2@1 A1@2:4 A2@0:2",
     "servers": "S3@1 S15@0 S16@0 S17@3",
     "state": "S1@0 S6@3 S9step@1 S9step@17 S10@1 S12@4 S13@0",
 }

@@ -18,9 +18,13 @@ from typing import BinaryIO, Protocol, cast
 
 import xxhash
 
+from transfer.model.crash import crash, point
 from transfer.model.errors import AGAIN, ChecksumError, FileMissingError, LimitError
 
 _READ_BYTES = 1 << 20
+_WRITTEN = point("file.written", "a part of a new file was written")
+_SYNCED = point("file.synced", "a new file is on the disk, under its temporary name")
+_NAMED = point("file.named", "a new file has its name")
 Seal = Callable[[BinaryIO], "Sealed"]
 """Makes of a file one that encrypts what is written; closing it writes its end and leaves the file open."""
 
@@ -73,6 +77,7 @@ class NewFile:
         with file_failures(self.path):
             (self._sealed or self._summed).write(data)
         self.size_bytes += len(data)
+        crash(_WRITTEN)
 
     def sync(self) -> None:
         """Bring everything to the disk; nothing is written after it."""
@@ -81,6 +86,7 @@ class NewFile:
                 self._sealed.close()
             self._file.flush()
             os.fsync(self._file.fileno())
+        crash(_SYNCED)
 
     def read_back(self) -> None:
         """Read all of it again; raise ChecksumError if the disk does not hold what was written."""
@@ -95,6 +101,7 @@ class NewFile:
         """Give it its name, in place of what had it."""
         with file_failures(self.path):
             os.replace(self.part, self.path)
+            crash(_NAMED)
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(folder)

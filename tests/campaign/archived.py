@@ -36,8 +36,7 @@ def _routed(bench: Bench, source: Server) -> tuple[str, ...]:
 def _export(bench: Bench, source: Server, path: Path, *more: str, name: str, armed: str = "") -> Run:
     words = ("export", source.url, str(path), *_routed(bench, source), *more)
     if armed == "any time":
-        argv = [*words, "--state", str(bench.state), "--json"]
-        return killed_after(bench, argv, name, bench.chance.uniform(0.02, _LONGEST_S))
+        return killed_after(bench, list(words), name, bench.chance.uniform(0.02, _LONGEST_S))
     return bench.run(*words, name=name, armed=armed, environment=SECRETS)
 
 
@@ -49,8 +48,7 @@ def _armed(bench: Bench, points: tuple[str, ...]) -> str:
 def _imported(bench: Bench, path: Path, target: Server, *more: str, name: str, armed: str = "") -> Run:
     words = ("import", str(path), target.url, "--pace", "max", "--batch", "50", *more)
     if armed == "any time":
-        argv = [*words, "--state", str(bench.state), "--json"]
-        return killed_after(bench, argv, name, bench.chance.uniform(0.02, _LONGEST_S))
+        return killed_after(bench, list(words), name, bench.chance.uniform(0.02, _LONGEST_S))
     return bench.run(*words, name=name, armed=armed, environment=SECRETS)
 
 

@@ -181,7 +181,7 @@ class Bench:
         need("Traceback" not in said, "a traceback:", run.err[-1500:])
         need(run.result.get("exit") == run.exit, "no result line, or another exit in it:", run.told())
         of_a_file = run.argv[0] == "verify" and len(run.argv) > 2 and "://" not in run.argv[2]
-        proved = of_a_file or "none" in run.argv or run.result["verified"]
+        proved = of_a_file or "none" in run.argv or run.result.get("verified")
         need(run.exit or proved, "exit 0 and not verified:", run.told())
         need(not run.left_open, "left open:", run.left_open)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tests import oracle
 from tests.cli.running import Said, transfer
 from tests.job.filling import commands, fill, size, until
 from tests.job.test_copy_stops import copying
-from tests.servers import running
+from tests.servers import ask, running
 from transfer.endpoint.redis.throwaway import ThrowawayServer
 from transfer.job.database import FILE_NAME
 from transfer.job.trail import Trail
@@ -267,6 +268,31 @@ async def test_where_names_are_hashed_and_none_is_found_again_that_is_said(tmp_p
         assert said.exit == 0, said
         told = [line["message"] for line in said.lines if "no key is left to recognise" in line.get("message", "")]
         assert ["names were not kept (--hash-keys)" in text and "deadlines" not in text for text in told] == [True]
+
+
+@pytest.mark.parametrize(
+    "how", [(), ("--format", "logical"), ("--on-conflict", "replace")], ids=["plain", "logical", "replace with undo"]
+)
+async def test_the_account_of_a_target_that_is_full_is_exact_at_each_stop(how: tuple[str, ...], tmp_path: Path) -> None:
+    """Keys of a batch that was taken in part are counted once: as the target has them, stop after stop."""
+    limits = ("--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
+    async with running("valkey-9.1") as source, running("valkey-9.1", *limits) as target:
+        link = await source.link()
+        for number in range(600):
+            words = ("SET", f"k{number}") if number % 2 else ("HSET", f"k{number}", "f")
+            await link.command(*words, os.urandom(6000))
+        await link.close()
+
+        said = transfer("copy", source.url, target.url, *how, "--on-full", "stop", "--json", "--state", str(tmp_path))
+        for megabytes in (4, 0):
+            assert (said.exit, said.result["error"]["code"]) == (8, "E803"), said
+            assert said.result["keys"]["written"] == await ask(target, "DBSIZE") < 600
+            await ask(target, "CONFIG", "SET", "maxmemory", f"{megabytes}mb")
+            said = transfer("resume", "--json", "--state", str(tmp_path))
+
+        assert (said.exit, said.result["verified"], said.result["keys"]["rejected"]) == (0, True, 0), said
+        assert said.result["keys"]["written"] == 600
+        oracle.assert_same(source.address, target.address)
 
 
 async def test_a_trail_that_is_damaged_costs_time_only(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ ledgers and tally, so that what is there already is found equal and counted as r
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 
@@ -43,7 +43,7 @@ from transfer.job.sources import (
     sync_source,
 )
 from transfer.job.trail import Facts, Trail
-from transfer.model.errors import FullSyncError, ReplacedError
+from transfer.model.errors import FullSyncError, ReplacedError, StateFullError, TransferError
 from transfer.model.plan import CopyPlan, CopyRequest
 from transfer.model.ports import Observer, ValuesOf
 from transfer.model.record import hashes_of_names
@@ -183,12 +183,21 @@ class Engine:
                 after = {}
             self.route, self.rerouted = "scan", True
         async with self._parts(stop, self._scan) as flow, self.trail.kept():
-            await flow.run(after)
-            self.trail.flush()
+            await self._run(flow, after)
         self._recent = set()
         self._tell_temporaries()
         if not stop.is_set():
             await self._check_source()
+
+    async def _run(self, flow: Flow, after: dict[str, str]) -> None:
+        """Move what is left; what arrived is in the trail, also of a batch that was refused in part."""
+        try:
+            await flow.run(after)
+        except TransferError:
+            with suppress(StateFullError):
+                self.trail.flush()
+            raise
+        self.trail.flush()
 
     async def _full_sync(self, stop: anyio.Event, after: dict[str, str]) -> bool:
         """Copy by a full sync, the only one of a run; whether that came to its end (or *stop*). Else SCAN is to do it.
@@ -206,8 +215,7 @@ class Engine:
         try:
             with ungrouped():
                 async with self._parts(stop, self._sync) as flow, self.trail.kept():
-                    await flow.run(after)
-                    self.trail.flush()
+                    await self._run(flow, after)
         except FullSyncError as error:
             self.trail.restart()
             self._observer.warning(f"{error.message}: the copy goes on by SCAN, and is not of one instant")

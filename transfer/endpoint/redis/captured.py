@@ -19,19 +19,11 @@ from contextlib import asynccontextmanager
 import anyio
 import msgspec
 
+from transfer.codec import fingerprint as prints
 from transfer.codec import resp
 from transfer.codec.archive.items import Columns
 from transfer.codec.dump import FOOTER_BYTES
-from transfer.codec.fingerprint import (
-    NOTHING,
-    Intended,
-    by_pieces,
-    fingerprint,
-    matches,
-    of_body,
-    of_pieces,
-    same_value,
-)
+from transfer.codec.fingerprint import NOTHING, Intended, by_pieces, matches, same_value
 from transfer.endpoint.archive.undo import Held
 from transfer.endpoint.redis.big.through import body_hash
 from transfer.endpoint.redis.captures import Captures
@@ -191,7 +183,7 @@ class Looker:
             value = await read_large(link, change.name, self._target.features)
         if value.problem:
             return ErrorReply(value.problem)
-        return Found(now.dump, now.expire_at_ms, of_pieces(value.digest))
+        return Found(now.dump, now.expire_at_ms, prints.of_pieces(value.digest))
 
     async def _read_alone(self, db: int, name: bytes) -> Found | ErrorReply:
         """What a large key holds, if its payload is not larger than can be held for one key at a time."""
@@ -201,7 +193,7 @@ class Looker:
         except OversizedReplyError:
             async with self._link_for(db) as link:
                 digest, _, deadline = await body_hash(link, name, self._target.features, FOOTER_BYTES)
-            return Found(b"", deadline, of_body(digest))
+            return Found(b"", deadline, prints.of_body(digest))
         if name in moment.refused:
             return ErrorReply(moment.refused[name])
         dump = moment.payloads[0]
@@ -232,7 +224,7 @@ class CapturedWriter(Looker):
 
     def intended(self, dump: bytes, expire_at_ms: int) -> Intended:
         """What stands there once *dump* is restored."""
-        return Intended(fingerprint(dump, exact=self._exact), expire_at_ms)
+        return Intended(prints.fingerprint(dump, exact=self._exact), expire_at_ms)
 
     async def _write(self, link: Link, db: int, changes: list[Change]) -> list[Reply]:
         async def act(places: list[int]) -> list[Reply] | None:
@@ -244,8 +236,7 @@ class CapturedWriter(Looker):
                 return done
             if done is None:
                 return None
-            errors = [reply if isinstance(reply, ErrorReply) else None for reply in replies[1:-1]]
-            return [error or done for error in errors]
+            return _discarded(replies[1:-1], done)
 
         return await self.around(link, db, changes, act)
 
@@ -366,7 +357,7 @@ class CapturedWriter(Looker):
         for number, order in kept:
             if not order:
                 continue
-            took = [at for at, place in enumerate(order) if place in done and not isinstance(done[place], ErrorReply)]
+            took = [at for at, place in enumerate(order) if _made(done.get(place))]
             names = [changes[place].name for place in order]
             if took:
                 self._kept.archive.took(number, None if len(took) == len(order) else took)
@@ -389,6 +380,18 @@ def _found(replies: list[Reply], count: int, *, exact: bool, refused: bool) -> l
         next((one for one in pair if isinstance(one, ErrorReply)), None) or Found(pair[0], max(NO_DEADLINE, pair[1]))
         for pair in pairs
     ]
+
+
+def _made(answer: Reply) -> bool:
+    """Whether a change was made, by the answer to it, None for none."""
+    return answer is not None and answer is not MOVED and not isinstance(answer, ErrorReply)
+
+
+def _discarded(queued: list[Reply], done: Reply) -> list[Reply]:
+    """The answers to changes of a transaction that was refused: the rest of them was not tried."""
+    if not any(isinstance(reply, ErrorReply) for reply in queued):
+        return [done] * len(queued)
+    return [reply if isinstance(reply, ErrorReply) else MOVED for reply in queued]
 
 
 def _clock_ms(answer: list[bytes]) -> int:

@@ -254,6 +254,26 @@ def test_a_signal_ends_the_command_with_its_exit_code(number: signal.Signals, ex
     assert "error[E1300]" in err
 
 
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_heard_while_the_loop_waits(number: signal.Signals, exit_code: int, tmp_path: Path) -> None:
+    """Also one that does not interrupt the wait itself: here because another thread got it."""
+    code = (
+        "import sys, signal, threading, anyio, transfer.job.copy as copy\n"
+        "def get(): signal.pthread_kill(threading.get_ident(), int(sys.argv[2]))\n"
+        "async def waiting(request, observer, planner, job):\n"
+        "    threading.Timer(0.2, get).start()\n"
+        "    await anyio.sleep(40)\n"
+        "copy.run_copy = waiting\n"
+        "from transfer.cli.app import main; main(['copy', 'redis://a', 'redis://b', '--json', '--state', sys.argv[1]])"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path), str(int(number))]
+
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+
+    assert done.returncode == exit_code
+    assert f'"exit":{exit_code}' in done.stdout.splitlines()[-1]
+
+
 def test_a_reader_that_goes_away_is_no_failure() -> None:
     """`transfer explain | :` ends before anything is written: no traceback, no complaint of the interpreter."""
     words = ["/bin/sh", "-c", f"{sys.executable} -m transfer explain | :"]

@@ -1,6 +1,6 @@
 """One run from its request to its exit code.
 
-    request -> observer (text | json) -> anyio.run(job) -> Report or error -> observer.end -> exit code
+    request -> observer (text | json) -> loop.run(job) -> Report or error -> observer.end -> exit code
 
 The end is told whatever happens: a report, a known failure, Ctrl-C, SIGTERM or a bug.
 """
@@ -11,8 +11,7 @@ import gc
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-import anyio
-
+from transfer.cli import loop
 from transfer.cli.exits import failure_of
 from transfer.cli.options import Talk
 from transfer.cli.render.json import JsonObserver
@@ -53,7 +52,7 @@ def conduct(run: Run, request: CopyRequest, talk: Talk, *, no_input: bool = Fals
     error: TransferError | None = None
     _spare_the_collector()
     try:
-        report = anyio.run(run, request, speaker)
+        report = loop.run(run, request, speaker)
     except BaseException as raised:
         error = failure_of(raised, state=request.state_dir, debug=talk.debug)
     return speaker.end(report, error)

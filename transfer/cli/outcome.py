@@ -6,8 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import anyio
-
+from transfer.cli import loop
 from transfer.cli.conduct import start_log
 from transfer.cli.options import Talk
 from transfer.cli.render.json import simple_result
@@ -20,7 +19,7 @@ Outcome = tuple[list[str], dict[str, Any], int]
 def run_and_tell(command: str, talk: Talk, work: Callable[[], Awaitable[Outcome]]) -> int:
     """Run *work*, print what it found, return its exit code."""
     start_log(talk)
-    return tell(command, talk, anyio.run(work))
+    return tell(command, talk, loop.run(work))
 
 
 def tell(command: str, talk: Talk, outcome: Outcome) -> int:

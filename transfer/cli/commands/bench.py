@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import anyio
-
 from transfer.bench.judge import Limit, base, limits_of
 from transfer.bench.places import program
 from transfer.bench.plot import check, draw
 from transfer.bench.questions import QUESTIONS, Asked, Question
 from transfer.bench.run import answer, exit_of
 from transfer.bench.table import lines
+from transfer.cli import loop
 from transfer.cli.conduct import start_log
 from transfer.cli.options import PLACE, Talk
 from transfer.cli.options_bench import BenchData, BenchLimits, BenchOut
@@ -72,7 +71,7 @@ def bench(
 def _measured(
     one: Question, asked: Asked, bounds: list[Limit], earlier: dict[str, Any] | None, kept: BenchOut
 ) -> Outcome:
-    result = anyio.run(answer, one, asked, bounds, earlier)
+    result = loop.run(answer, one, asked, bounds, earlier)
     if kept.out:
         Path(kept.out).write_text(json.dumps(result, indent=2) + "\n")
     if kept.plot:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import anyio
 from cyclopts import App, Parameter
 
+from transfer.cli import loop
 from transfer.cli.conduct import speaker_for, start_log
 from transfer.cli.options import PLACE, Names, Store, Talk, Waits
 from transfer.cli.outcome import run_and_tell, tell
@@ -51,7 +51,7 @@ def demo(*, keys: Keys = 200_000, seed: Seed = 1, store: Store = Store(), talk: 
         outcome = await run_demo(copying, speaker, aside.say, keys=_some(keys), seed=seed, state_dir=store.state)
         return tell("demo", talk, outcome)
 
-    return anyio.run(run)
+    return loop.run(run)
 
 
 @app.command

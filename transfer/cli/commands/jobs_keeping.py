@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import anyio
 import msgspec
 from cyclopts import Parameter
 
+from transfer.cli import loop
 from transfer.cli.options import Store, Talk
 from transfer.cli.render.json import simple_result
 from transfer.cli.render.out import Out
@@ -93,7 +93,7 @@ def _cleaned_target(job: Job) -> int | None:
         return None
     asked = restored(job.whole)
     target = with_stored_password(asked.target, "target", no_input=False)
-    return anyio.run(clean_target, job.job, msgspec.structs.replace(asked, target=target))
+    return loop.run(clean_target, job.job, msgspec.structs.replace(asked, target=target))
 
 
 def _told(done: Cleaned) -> str:

@@ -118,6 +118,30 @@ async def test_a_source_restarted_empty_stops_the_copy_until_it_has_its_data_aga
         oracle.assert_same(source.address, target.address)
 
 
+@pytest.mark.parametrize(("ttl", "amount_ms"), [("drop", 0), ("add", 3_600_000), ("rebase", 0)])
+async def test_a_source_of_which_all_keys_had_deadlines_is_known_to_be_emptied(
+    ttl: str, amount_ms: int, tmp_path: Path
+) -> None:
+    """Its own deadlines tell, where those at the target are others."""
+    async with running() as source, running() as target:
+        with oracle.client(source.address) as client, client.pipeline(transaction=False) as pipe:
+            for number in range(KEYS):
+                pipe.set(f"k{number}", number, px=3_600_000)
+            pipe.execute()
+
+        async def restart() -> None:
+            await source.kill()
+            await source.restart()
+
+        with pytest.raises(EmptiedSourceError, match="came back"):
+            await struck(
+                source, target, tmp_path, restart, reached=some_keys_at(target, 1), ttl=ttl, ttl_amount_ms=amount_ms
+            )
+
+        again = transfer("resume", "--json", "--state", str(tmp_path))
+        assert (again.exit, again.result["error"]["code"]) == (4, "E215"), again
+
+
 async def test_a_source_whose_keys_all_expired_while_it_was_restarted_is_gone_on_with(tmp_path: Path) -> None:
     """Nothing must still be there: an empty server is what it should be."""
     async with running() as source, running() as target:

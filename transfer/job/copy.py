@@ -210,6 +210,7 @@ class CopyRun:
             marks=[] if self._request.hash_keys else engine.landmarks.marks(),
             held=engine.landmarks.held,
             lasting=engine.landmarks.lasting,
+            until_ms=engine.landmarks.until_ms,
         )
 
     async def _stand_by(self, source: Server) -> Server:

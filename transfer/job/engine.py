@@ -144,6 +144,7 @@ class Engine:
                 self.note_reject(reject)
         self.landmarks.recall(facts.marks)
         self.landmarks.held, self.landmarks.lasting = facts.held, facts.lasting
+        self.landmarks.until_ms = facts.until_ms
         kinds = {"written": self.written, "found_equal": self.found_equal, "kept": self.kept, "sent": self.announced}
         if self._owners is not None:
             kinds["owners"] = self._owners

@@ -12,7 +12,7 @@ refused is not known as ours afterwards: the run, and the one that resumes it, g
 from __future__ import annotations
 
 from transfer.endpoint.redis import probe
-from transfer.endpoint.redis.landmarks import Names, any_there, some_names
+from transfer.endpoint.redis.landmarks import Names, any_there, longest_life_ms, some_names
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
 from transfer.model.endpoint import Identity
@@ -33,6 +33,8 @@ async def note_names(engine: Engine) -> None:
     engine.landmarks.source = await engine.source.asked(some_names)
     engine.landmarks.target = await engine.target.asked(some_names)
     if not engine.landmarks.held:
+        life_ms = await engine.source.asked(lambda link: longest_life_ms(link, engine.landmarks.source))
+        engine.landmarks.until_ms = life_ms and engine.source.now_ms() + life_ms
         engine.landmarks.held = sum(db.keys for db in engine.plan.dbs)
         engine.landmarks.lasting = sum(db.keys - db.with_deadline for db in engine.plan.dbs)
 
@@ -47,7 +49,8 @@ async def refuse_emptied(before: Identity, engine: Engine) -> None:
     source, marks = engine.source, engine.landmarks
     if source.identity.run_id == before.run_id or source.identity.continues(before):
         return
-    alive = bool(marks.alive(source.now_ms() + _PASSING_MS)) and engine.mapping.ttl.kind in _SOONER
+    soon_ms = source.now_ms() + _PASSING_MS
+    alive = marks.until_ms > soon_ms or (engine.mapping.ttl.kind in _SOONER and bool(marks.alive(soon_ms)))
     if not (marks.lasting or alive) or any(keys for keys, _ in (await source.asked(probe.keyspace)).values()):
         return
     raise EmptiedSourceError(

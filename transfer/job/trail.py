@@ -67,6 +67,7 @@ class Facts(msgspec.Struct, kw_only=True):
     marks: list[Mark] = msgspec.field(default_factory=list)
     held: int = 0
     lasting: int = 0
+    until_ms: int = 0
 
 
 class Trail:

@@ -31,12 +31,13 @@ class Landmarks:
     Attributes:
         source, target: names found there before the copy began.
         held, lasting: how many keys the source held then, and how many of them without a deadline.
+        until_ms: how long some key of the source had to live, by its clock; 0 where none of those looked at had to.
     """
 
     def __init__(self) -> None:
         self.source: Names = set()
         self.target: Names = set()
-        self.held = self.lasting = 0
+        self.held = self.lasting = self.until_ms = 0
         self._first: list[Mark] = []
         self._drawn: list[Mark] = []
         self._seen = 0
@@ -92,6 +93,17 @@ async def lasting_page(link: Link, cursor: bytes) -> tuple[bytes, list[bytes]]:
     cursor, names = await link.command("SCAN", cursor, "COUNT", _PAGE_KEYS)
     lives = await link.ask(resp.each(b"PTTL", names), len(names)) if names else []
     return cursor, [name for name, life in zip(names, lives, strict=True) if life == NO_DEADLINE]
+
+
+async def longest_life_ms(link: Link, names: Names) -> int:
+    """How long the one of *names* that lives longest has to live, of those with a deadline; the link's db changes."""
+    longest = 0
+    for db in sorted({db for db, _ in names}):
+        await link.command("SELECT", db)
+        wanted = [name for at, name in names if at == db]
+        longest = max(longest, *(life for life in await link.ask(resp.each(b"PTTL", wanted), len(wanted))))
+    await link.command("SELECT", 0)
+    return longest
 
 
 async def any_there(link: Link, names: Names) -> bool:

@@ -337,8 +337,6 @@ class CopyRun:
         if lost := emptied(self._report, plan.keys):
             self._report.verified = False
         self._tell(lost, evicted(self._gone_before, gone_by_now))
-        if lossy := len(self._engine.lossy):
-            self._report.notes.append(f"{lossy:,} keys were written without deadlines of their fields (--allow lossy)")
         for text in (expired(self._gone_before, gone_by_now), "" if lost else remedy(self._report)):
             if text:
                 self._report.notes.append(text)
@@ -370,11 +368,19 @@ class CopyRun:
             self._engine.note_reject(reject)
         note_reject(reject, self._store, self._report, self._observer)
 
+    def _note_lossy(self) -> None:
+        """Keys that were written with a loss, in this process, or in an earlier one as the proof found them."""
+        report, lossy = self._report, self._engine.lossy
+        report.lossy = max(len(lossy), report.verify.lossy if report.verify else 0)
+        told = set(report.not_copied)
+        report.not_copied += [line for line in lossy.values() if line and line not in told]
+
     def _settle(self) -> None:
         """Bring the report up to date with what is known."""
         report, counts = self._report, self.tally.counts
         again = bool(report.restarts or report.resumed or self._engine.rerouted)
         self._engine.settle_repeats(rewritten=again or self._request.on_conflict == "replace")
+        self._note_lossy()
         report.bytes_read, report.bytes_written = self.tally.bytes_read, self.tally.bytes_written
         listed = counts.conflicts if self._request.on_conflict in ("", "fail") else 0
         verify = report.verify

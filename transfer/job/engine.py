@@ -43,7 +43,7 @@ from transfer.job.sources import (
 )
 from transfer.job.trail import Facts, Trail
 from transfer.model.errors import FullSyncError, ReplacedError
-from transfer.model.plan import CopyPlan, CopyRequest
+from transfer.model.plan import CopyPlan, CopyRequest, allows_loss
 from transfer.model.ports import Observer, ValuesOf
 from transfer.model.record import hashes_of_names
 from transfer.model.report import Reject, Verdict
@@ -56,9 +56,8 @@ from transfer.pipeline.ledger import Ledger
 from transfer.pipeline.pace import Pace
 from transfer.pipeline.throttle import Governor
 from transfer.report.names import hashed_name, shown_name
-from transfer.verify.checks import compare
+from transfer.verify.checks import compare, same_but_deadlines
 
-LOSSY = "lossy"
 _MOST_TOLD = 1000
 """Keys written with a loss that are told one by one; all of them are counted."""
 NewSource = Callable[[ByteBudget, BigKeys, anyio.Event], RedisSource | FullSyncSource]
@@ -66,6 +65,11 @@ NewSource = Callable[[ByteBudget, BigKeys, anyio.Event], RedisSource | FullSyncS
 
 def same_value(left: Value, right: Value) -> bool:
     return compare(left, right)[0] is Verdict.MATCH
+
+
+def same_or_lossy(left: Value, right: Value) -> bool:
+    """As `same_value`, where the right cannot hold all that the left may."""
+    return same_value(left, right) or same_but_deadlines(left, right)
 
 
 class Engine:
@@ -110,8 +114,9 @@ class Engine:
         self._observer = observer
         self.rejected: set[tuple[int, bytes]] = set()
         """(database, name) at the target of keys that were rejected."""
-        self.lossy: set[tuple[int, bytes]] = set()
-        """Those of them that were written all the same, without what the target cannot hold."""
+        self.lossy: dict[tuple[int, bytes], str] = {}
+        """(database, name) at the target of keys that were written without what it cannot hold -> a line that says so;
+        "" beyond the first thousand."""
         self.folded: set[tuple[int, bytes]] = set()
         """(database, name) at the source of keys whose name at the target another one had taken."""
         self._source: RedisSource | FullSyncSource | None = None
@@ -277,6 +282,7 @@ class Engine:
             announce=self.trail.temporary,
             bridge=self._bridge(),
             captured=self.captured,
+            on_loss=self._lost if self.lossy_fields else None,
         )
 
     def _new_conflicts(self, values: ValuesOf, there: LiveKeyspace) -> Conflicts:
@@ -287,7 +293,7 @@ class Engine:
             self.found_equal,
             self.tally,
             values,
-            same_value,
+            same_or_lossy if self.lossy_fields else same_value,
             self.kept,
             doubtful=self._doubtful,
             announced=self.announced,
@@ -307,7 +313,7 @@ class Engine:
             replace=policy.replace,
             landmarks=self.landmarks,
             commands=self.request.format != RESTAMP,
-            on_loss=self._lost if LOSSY in self.request.allow else None,
+            on_loss=self._lost if self.lossy_fields else None,
             captured=self.captured,
         )
         return RedisSink(
@@ -333,15 +339,20 @@ class Engine:
     def _writing(self) -> str:
         return LOGICAL if LOGICAL in (self.request.format, self.plan.writing) else self.request.format
 
+    @property
+    def lossy_fields(self) -> bool:
+        """Whether hashes are written without deadlines of their fields."""
+        return allows_loss(self.request, self.target.features)
+
     def _lost(self, db: int, key: bytes, name: bytes, what: str) -> None:
-        """A key is written without *what*: listed once, and no finding of the proof."""
+        """A key is written without *what*: listed once; the proof compares the rest of it."""
         mark = (self.mapping.dbs.get(db, db), name)
         if mark not in self.lossy:
-            self.lossy.add(mark)
-            self.rejected.add(mark)
+            self.lossy[mark] = ""
             if len(self.lossy) <= _MOST_TOLD:
                 shown = hashed_name(key) if self.request.hash_keys else shown_name(key)
-                self._observer.warning(f"db {db}: {shown} is written without {what} (--allow lossy)")
+                self.lossy[mark] = f"{what} of {shown}, db {db} (--allow lossy)"
+                self._observer.warning(f"not copied: {self.lossy[mark]}")
 
     def _bridge(self) -> Bridge:
         source, target = self.source, self.target

@@ -19,7 +19,7 @@ from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
 from transfer.job.sources import largest_value_bytes
-from transfer.model.plan import CopyRequest
+from transfer.model.plan import CopyRequest, allows_loss
 from transfer.model.ports import UNTHROTTLED, Observer, Throttle
 from transfer.model.report import Report
 from transfer.model.selection import Mapping, Selection
@@ -91,6 +91,7 @@ async def march(
                 both_ways=not request.keys_from,
                 mode="sample" if request.verify == "sample" else "full",
                 digest=request.digest,
+                lossy=isinstance(right, Server) and allows_loss(request, right.features),
             ),
             on_finding=observer.finding,
             on_progress=lambda keys: meter.count(keys),

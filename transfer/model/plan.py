@@ -9,6 +9,8 @@ import msgspec
 from transfer.model.endpoint import Address, Features, Identity
 from transfer.model.units import show_ms
 
+LOSSY = "lossy"
+"""Hazard: keys are written without what the target cannot hold."""
 NO_UNDO, CHANGED_SINCE, CLEAR = "no-undo", "changed-since", "clear"
 """Hazards: keys are changed without their pre-images being kept; an undo writes over what others wrote since; keys are
 deleted because `clear` was said."""
@@ -87,6 +89,11 @@ def narrows(request: CopyRequest) -> bool:
     """Whether filters leave out keys of the databases that are copied."""
     named = bool(request.match or request.exclude or request.types or request.keys_from)
     return named or request.sample < 1 or request.min_ttl_ms > 0
+
+
+def allows_loss(request: CopyRequest, target: Features) -> bool:
+    """Whether hashes are written without the deadlines of their fields, since the target has no such thing."""
+    return LOSSY in request.allow and not target.field_ttl
 
 
 class Hazard(msgspec.Struct, frozen=True):

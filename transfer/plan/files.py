@@ -27,7 +27,7 @@ from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import file_use, saved_use
 from transfer.plan.look import Look, look_at, sample_key, unrest_later
-from transfer.plan.preflight import ROUTES, insecure, writing_of
+from transfer.plan.preflight import ROUTES, insecure, losses, writing_of
 from transfer.plan.route import choose_route
 from transfer.plan.standing import (
     changed_bytes,
@@ -72,7 +72,7 @@ async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> C
         changes_known_by="file",
         route="rdb",
         skew_ms=0,
-        choices=choices_of(request, writing),
+        choices=choices_of(request, writing, loses=losses(request, there)),
         keeps_use=use,
         notes=_file_notes(file, request) + notes,
         warnings=[text for text in (*file_warnings(file), _room(request, file, there)) if text],

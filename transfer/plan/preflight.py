@@ -16,7 +16,7 @@ from transfer.endpoint.redis.bridge import LOGICAL, RAW, RESTAMP, way_of
 from transfer.endpoint.redis.server import Server
 from transfer.model.endpoint import Features
 from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
-from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows, skew_hazard
+from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, allows_loss, narrows, skew_hazard
 from transfer.model.selection import Mapping, Selection
 from transfer.plan.capturing import plan_captures
 from transfer.plan.choices import choices_of
@@ -67,7 +67,7 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
         writing=writing,
         changes_known_by="tracking" if here.side.features.tracking else "hashes",
         skew_ms=there.side.clock_offset_ms - here.side.clock_offset_ms,
-        choices=choices_of(request, writing),
+        choices=choices_of(request, writing, loses=losses(request, there)),
         keeps_use=use,
         route=route.name,
         functions=here.libraries if whole(request, here, dbs) else [],
@@ -229,6 +229,20 @@ def insecure(
     ]
 
 
+def losses(request: CopyRequest, there: Look) -> str:
+    """Why keys are written without some of their parts, "" if they are not."""
+    side = there.side
+    return f"{side.identity.name} has none (--allow lossy)" if allows_loss(request, side.features) else ""
+
+
+def rejected_hashes(target: Side) -> str:
+    """What becomes of parts that *target* cannot hold."""
+    return (
+        f"hashes whose fields have deadlines are rejected by name: {target.identity.name} has no such deadlines "
+        "(--allow lossy writes them without)"
+    )
+
+
 def _not_copied(here: Look) -> list[str]:
     users = here.users
     return [
@@ -247,6 +261,8 @@ def _notes(plan: CopyPlan, request: CopyRequest, here: Look) -> list[str]:
     if not plan.source.features.tracking:
         notes.append("changes at the source are told by hashes of what was read: CLIENT TRACKING is not allowed there")
     notes += functions_notes(plan, here)
+    if plan.source.features.field_ttl and not plan.target.features.field_ttl and "lossy" not in plan.choices:
+        notes.append(rejected_hashes(plan.target))
     if narrows(request):
         notes.append("filters apply: not all of the keys counted here are copied")
     return notes

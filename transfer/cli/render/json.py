@@ -77,6 +77,7 @@ def result_fields(report: Report, code: int, error: TransferError | None) -> dic
         "verify": _plain(report.verify) if report.verify else None,
         "dbs": _plain(report.dbs),
         "functions": _functions(report.functions) if report.functions else None,
+        "lossy": report.lossy,
         "not_copied": report.not_copied,
         "notes": report.notes,
         "damage": report.damage,

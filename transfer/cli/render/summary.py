@@ -79,6 +79,9 @@ def verdict_lines(report: Report, paint: Paint) -> list[str]:
         lines.append(
             "  whether these keys changed at the source meanwhile cannot be told here: they count as differences"
         )
+    if found.lossy:
+        keys = "1 key is" if found.lossy == 1 else f"{found.lossy:,} keys are"
+        lines.append(f"  {keys} equal but for deadlines of fields, which the target cannot hold (--allow lossy)")
     if found.rejected:
         lines.append(f"  {found.rejected:,} rejected: listed above, not proved")
     if found.not_from_source:
@@ -127,6 +130,8 @@ def _head(report: Report, found: VerifyResult, paint: Paint) -> str:
         return paint("NOT VERIFIED", "yellow")
     if found.rejected:
         return paint("PARTLY VERIFIED", "yellow")
+    if found.lossy:
+        return paint("SAME BUT FOR LOSSES" if report.command == "verify" else "VERIFIED BUT FOR LOSSES", "yellow")
     return paint("SAME" if report.command == "verify" else "VERIFIED", "green")
 
 
@@ -148,7 +153,8 @@ def _amounts(report: Report) -> list[str]:
 
 
 def _notes(report: Report) -> list[str]:
-    return [*report.notes, *(f"not copied: {text}" for text in report.not_copied)]
+    said = [f"not copied: {text}" for text in report.not_copied[:LISTED_MOST]]
+    return [*report.notes, *said, *_more(len(report.not_copied) - len(said), "not copied", "--json lists them")]
 
 
 def _name(key: bytes, hash_keys: bool) -> str:

@@ -138,6 +138,7 @@ class CopyRun:
         self._store.save_plan(self._report.job, msgspec.json.encode(plan).decode())
         self._report.route = plan.route
         self._observer.planned(plan)
+        self._report.not_copied += plan.not_copied
         if self._request.dry_run:
             return
         check_approval(self._request, plan)
@@ -256,7 +257,7 @@ class CopyRun:
 
     async def _copy_functions(self, plan: CopyPlan, source: Server, target: Server) -> None:
         """Ahead of the keys; what does not travel is a warning, and changes no exit code."""
-        if not plan.functions:
+        if not plan.functions and not plan.stranded:
             return
         counts = self._report.functions = await copy_functions(source, target, self._request.on_conflict)
         self._tell_not_copied(counts.not_copied)

@@ -194,6 +194,7 @@ class ExportRun(CopyRun):
         plan = await cast(ExportPlanner, self._planner)(self._request, source)
         self._store.save_plan(self._report.job, msgspec.json.encode(plan).decode())
         self._observer.planned(plan)
+        self._report.not_copied += plan.not_copied
         if self._request.dry_run:
             return
         check_approval(self._request, plan)
@@ -229,7 +230,7 @@ class ExportRun(CopyRun):
         """The file under its name, looked through; None if nothing is to be compared, or it was a stream."""
         started, request = time.monotonic(), self._request
         structlog.get_logger().info("reading", keys=plan.keys)
-        making = making_of(request, plan, source, await self._libraries(source), self._began_ms)
+        making = making_of(request, plan, source, await self._libraries(source, plan), self._began_ms)
         sink = engine.new_sink(making)
         try:
             async with self._ticking(plan):
@@ -265,8 +266,10 @@ class ExportRun(CopyRun):
         assert told is not None
         return AsOf(told.kind, told.from_ms, told.to_ms)  # type: ignore[arg-type]  # one of its two words
 
-    async def _libraries(self, source: Server) -> list[bytes]:
-        """The code of each; none where the server has no functions, or we may not ask."""
+    async def _libraries(self, source: Server, plan: CopyPlan) -> list[bytes]:
+        """The code of each that the plan names."""
+        if not plan.functions:
+            return []
         try:
             return [library.code for library in await source.asked(libraries_of)]
         except FunctionsRefusedError:

@@ -138,7 +138,8 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     `changes_known_by` says how a difference is
     told from a change at the source: tracking | hashes. `keeps_use`: idletime | freq, carried with each key, or "".
     `act`: copy | undo | clear. `route`: scan | psync | rdb.
-    `functions`: names of the libraries that travel ahead of the keys.
+    `functions`: names of the libraries that travel ahead of the keys; `stranded`: of those that the target cannot have.
+    `not_copied`: what else is known not to travel, a line each.
     """
 
     source: Side
@@ -151,6 +152,8 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     keeps_use: str = ""
     route: str = "scan"
     functions: list[str] = msgspec.field(default_factory=list)
+    stranded: list[str] = msgspec.field(default_factory=list)
+    not_copied: list[str] = msgspec.field(default_factory=list)
     hazards: list[Hazard] = msgspec.field(default_factory=list)
     warnings: list[str] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)

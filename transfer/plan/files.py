@@ -27,11 +27,13 @@ from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import file_use, saved_use
 from transfer.plan.look import Look, look_at, sample_key, unrest_later
-from transfer.plan.preflight import ROUTES, insecure, losses, writing_of
+from transfer.plan.preflight import ROUTES, insecure, losses, users_left, writing_of
 from transfer.plan.route import choose_route
 from transfer.plan.standing import (
     changed_bytes,
+    functions_left,
     lacks,
+    place_functions,
     refuse_lost,
     refuse_replica,
     refuse_sentinel,
@@ -215,8 +217,9 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
     hazards, notes = touch(here)
     plan.hazards += hazards + ([here.shard.hazard("source", here.side.place)] if here.shard else []) + insecure(request)
     plan.notes += notes
-    if here.users:
-        plan.warnings.append(f"{here.users} ACL user{' is' if here.users == 1 else 's are'} not in an RDB")
+    plan.not_copied += users_left(here)
+    nowhere = "lines of JSON have no place for code" if request.target.scheme == JSONL_SCHEME else ""
+    place_functions(plan, here, left=functions_left(request, here, dbs) or nowhere)
     if route.name == "scan":
         plan.notes.append("the file is of an interval, as a copy is: what is written meanwhile may be in it or not")
     if narrows(request):

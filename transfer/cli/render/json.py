@@ -119,10 +119,12 @@ class JsonObserver:
             self._head()
 
     def planned(self, plan: CopyPlan) -> None:
-        from transfer.cli.render.plan import plan_json
+        from transfer.cli.render.plan import plan_json, plan_warnings
 
         self._plan_hash = plan.fingerprint()
         self._head(**plan_json(plan))
+        for text in plan_warnings(plan):
+            self.warning(text)
 
     async def consent(self, plan: CopyPlan, hazards: list[Hazard]) -> bool:
         return await accepted(plan, hazards, self.request, self._no_input, self._err)

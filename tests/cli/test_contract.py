@@ -138,7 +138,7 @@ def test_a_result_has_every_field_of_the_contract() -> None:
     assert result.keys() >= RESULT_FIELDS
     assert result["keys"].keys() == KEYS
     assert result["verify"].keys() >= VERIFY
-    assert result["as_of"] == {"kind": "interval", "from": 1_000, "to": 3_000, "writes_meanwhile": 5}
+    assert result["as_of"] == {"kind": "interval", "from": 1_000, "to": 3_000, "writes_meanwhile": 5, "exceptions": 0}
     assert result["bytes"] == {"read": 2_048, "written": 1_024}
     assert result["keys_per_s"] == 6
     assert result["dbs"] == [{"db": 0, "keys": [10, 9], "with_deadline": [4, 4], "digest": ["aa" * 16, "bb" * 16]}]

@@ -103,7 +103,7 @@ class CopyRun:
         self._deleted = 0
         self._resumes = resumes
         self._trail: Trail
-        self._began_ms = self._writes_before = 0
+        self._began_ms = self._writes_before = self._taken_up_ms = 0
         self._gone_before: Gone | None = None
 
     async def run(self) -> None:
@@ -186,6 +186,7 @@ class CopyRun:
 
     async def _take_up(self, before: Facts, source: Server, target: Server) -> None:
         """Go on where the processes before this one stopped."""
+        self._taken_up_ms = source.now_ms()
         taken = await take_up(before, self._trail, source, target, self._engine, self._store.rejects(self._report.job))
         self._report.resumed, self._report.seconds = self._store.get(self._report.job).runs - 1, taken.seconds
         self._began_ms, self._writes_before = taken.began_ms, taken.writes_before
@@ -343,12 +344,17 @@ class CopyRun:
                 self._report.notes.append(text)
 
     async def _date(self, source: Server) -> None:
-        """Say of which interval the copy is; what a process that is gone saw at its end is not known."""
+        """Say of which instant or interval the copy is; what a process that is gone saw at its end is not known.
+
+        Of what an earlier process of this job copied, a later full sync does not tell what was deleted meanwhile: where
+        anything was written, both together are of an interval.
+        """
         wrote = await self._writes(source) - self._writes_before
-        if instant := self._engine.instant_ms:
-            self._report.as_of = AsOf("instant", instant, instant, max(0, wrote))
+        wrote, instant = max(0, wrote), self._engine.instant_ms
+        if instant and not (wrote and instant > self._taken_up_ms > 0):
+            self._report.as_of = AsOf("instant", instant, instant, wrote, self._engine.read_later)
         else:
-            self._report.as_of = AsOf("interval", self._began_ms, source.now_ms(), max(0, wrote))
+            self._report.as_of = AsOf("interval", self._began_ms, instant or source.now_ms(), wrote)
 
     async def _start_again(self, error: ReplacedError, source: Server, target: Server) -> None:
         self._report.restarts += 1

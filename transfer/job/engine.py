@@ -121,8 +121,8 @@ class Engine:
         """(database, name) at the source of keys whose name at the target another one had taken."""
         self._source: RedisSource | FullSyncSource | None = None
         self.route, self._synced = plan.route, False
-        self.instant_ms = 0
-        """What moment the copy is of, by the source's clock; 0 where it is of none."""
+        self.instant_ms = self.read_later = 0
+        """What moment the copy is of, by the source's clock; 0 where it is of none; so many keys are later."""
         self.captured: CapturedWriter | None = None
         """Changes keys of the target where what they held is kept before."""
         self.rerouted = False
@@ -207,7 +207,8 @@ class Engine:
             return False
         source = self._source
         assert isinstance(source, FullSyncSource)
-        self.route, self.rerouted, self.instant_ms = "psync", False, source.instant_ms
+        self.route, self.rerouted = "psync", False
+        self.instant_ms, self.read_later = source.instant_ms, source.large
         if source.large:
             said = f"{source.large:,} values too large to be held were read from the live source: not of the instant"
             self._observer.warning(said)

@@ -104,12 +104,16 @@ class VerifyResult(msgspec.Struct):
 
 
 class AsOf(msgspec.Struct, frozen=True):
-    """What moment the copy is of. A SCAN copy is of an interval, never of an instant."""
+    """What moment the copy is of. A SCAN copy is of an interval, never of an instant.
+
+    `exceptions`: so many keys of an `instant` were read later, since their values were too large to be held.
+    """
 
     kind: str  # instant | interval
     from_ms: int = msgspec.field(name="from")
     to_ms: int = msgspec.field(name="to")
     writes_meanwhile: int
+    exceptions: int = 0
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from transfer.cli.told import with_state
-from transfer.model.report import DbTable, Finding, KeyCounts, Reject, Report, VerifyResult
-from transfer.model.units import show_bytes, show_count, show_ms
+from transfer.model.report import AsOf, DbTable, Finding, KeyCounts, Reject, Report, VerifyResult
+from transfer.model.units import show_bytes, show_count, show_moment, show_ms
 from transfer.report.names import hashed_name, printable, shown_name, without_quoted
 
 Paint = Callable[[str, str], str]
@@ -144,12 +144,17 @@ def _amounts(report: Report) -> list[str]:
         f"{show_ms(report.seconds * 1000)}, {rate} keys/s, {amounts}, peak memory {show_bytes(report.peak_rss_bytes)}"
     )
     lines = [line + (f", {report.restarts} restarts" if report.restarts else "")]
-    as_of = report.as_of
-    if as_of is not None and as_of.kind == "interval":
-        span = show_ms(as_of.to_ms - as_of.from_ms)
-        writes = f"{as_of.writes_meanwhile:,} writes at the source meanwhile"
-        lines.append(f"as of an interval of {span}, not of one instant: {writes}")
-    return lines
+    return lines + ([_as_of_line(report.as_of)] if report.as_of is not None else [])
+
+
+def _as_of_line(as_of: AsOf) -> str:
+    """What moment the data is of."""
+    writes = f"{as_of.writes_meanwhile:,} write{'s' * (as_of.writes_meanwhile != 1)} at the source meanwhile"
+    if as_of.kind == "interval":
+        return f"as of an interval of {show_ms(as_of.to_ms - as_of.from_ms)}, not of one instant: {writes}"
+    later = as_of.exceptions
+    but = f", but for {later:,} large key{'s' * (later != 1)} read later" if later else ""
+    return f"as of one instant, {show_moment(as_of.from_ms)}{but}"
 
 
 def _notes(report: Report) -> list[str]:

@@ -195,7 +195,7 @@ class ImportRun(CopyRun):
         target = self._engine.target
         self._engine.landmarks.target = await target.asked(some_names)
         if self._request.ttl == "rebase":
-            behind_ms = self._began_ms - self._file.saved_ms
+            behind_ms = self._began_ms - self._file.dated_ms
             self._file.now_ms = lambda: target.now_ms() - behind_ms
 
     async def _copy_functions(self, plan: CopyPlan, source: Server, target: Server) -> None:
@@ -219,6 +219,8 @@ class ImportRun(CopyRun):
 
     async def _date(self, source: Server) -> None:
         saved_ms, told = self._file.saved_ms, self._file.walk.as_of
+        if not saved_ms:
+            return  # nobody knows
         kind = told.kind if told is not None else "instant"
         self._report.as_of = AsOf(kind, saved_ms, (told and told.to_ms) or saved_ms, 0)
 

@@ -147,7 +147,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     `restarts`: how often a server was replaced; `resumed`: how often another process took over. `damage`: what of a
     file could not be used (--salvage), a line for each place. `lossy`: keys that were written without what the target
-    cannot hold; `not_copied` names them.
+    cannot hold; `not_copied` names them. `causes`: why keys were rejected, and how many so, by this process.
     """
 
     command: str
@@ -169,6 +169,7 @@ class Report(msgspec.Struct, kw_only=True):
     not_copied: list[str] = msgspec.field(default_factory=list)
     functions: FunctionCounts | None = None
     lossy: int = 0
+    causes: dict[str, int] = msgspec.field(default_factory=dict)
     notes: list[str] = msgspec.field(default_factory=list)
     damage: list[str] = msgspec.field(default_factory=list)
     data: Any = None

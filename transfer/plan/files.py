@@ -102,8 +102,14 @@ def file_side(file: DataFile) -> Side:
         maxmemory_bytes=0,
         maxmemory_policy="",
         clock_offset_ms=0,
-        about=f"{said}, saved {show_moment(file.saved_ms)}; {checksum_text(file)}",
+        about=f"{said}, {_saved_text(file)}; {checksum_text(file)}",
     )
+
+
+def _saved_text(file: DataFile) -> str:
+    if file.saved_ms:
+        return f"saved {show_moment(file.saved_ms)}"
+    return f"saved nobody knows when (last written {show_moment(file.dated_ms)})"
 
 
 def checksum_text(file: DataFile) -> str:
@@ -142,7 +148,10 @@ def _file_notes(file: DataFile, request: CopyRequest) -> list[str]:
 
 def _age(file: DataFile, request: CopyRequest) -> str:
     """How old it is, and what of it has passed."""
-    said = f"saved {show_ms(max(0, file.now_ms() - file.saved_ms))} ago"
+    ago = f"{show_ms(max(0, file.now_ms() - file.dated_ms))} ago"
+    said = f"saved {ago}" if file.saved_ms else f"it does not say when it was saved; the file was last written {ago}"
+    if request.ttl == "rebase" and not file.saved_ms:
+        said += ", and from then --ttl rebase counts"
     if not file.passed or request.ttl in ("drop", "rebase"):
         return said
     keys = "1 key is past its deadline" if file.passed == 1 else f"{file.passed:,} keys are past their deadlines"

@@ -25,7 +25,7 @@ from transfer.codec.rdb.items import Use
 from transfer.endpoint.file.block import Block, Walk
 from transfer.endpoint.file.index import NameIndex, NoIndex
 from transfer.model.endpoint import RDB_SCHEME, Features, Identity
-from transfer.model.errors import FileMissingError, FormatError, ReplacedError, TransferError
+from transfer.model.errors import FileMissingError, FormatError, ReplacedError
 from transfer.model.record import NO_DEADLINE
 
 _first = itemgetter(0)
@@ -107,8 +107,13 @@ class DataFile:
 
     @property
     def saved_ms(self) -> int:
-        """When it was saved, as it says; else when it was written."""
-        return self.walk.saved_ms or int(self.path.stat().st_mtime * 1000)
+        """When it was saved, as it says; 0 if it does not."""
+        return self.walk.saved_ms
+
+    @property
+    def dated_ms(self) -> int:
+        """When it was saved; failing that, when it was last written, which is later, or a copy's date."""
+        return self.saved_ms or int(self.path.stat().st_mtime * 1000)
 
     @property
     def used_memory_bytes(self) -> int:
@@ -119,8 +124,8 @@ class DataFile:
     @property
     def server(self) -> str:
         """Who saved it: `Redis 7.0.15`, as far as it says."""
-        said = (self.walk.aux.get(b"valkey-ver") or self.walk.aux.get(b"redis-ver") or b"?").decode(errors="replace")
-        return f"{self.vendor.capitalize()} {said}"
+        said = (self.walk.aux.get(b"valkey-ver") or self.walk.aux.get(b"redis-ver") or b"").decode(errors="replace")
+        return f"{self.vendor.capitalize()} {said}" if said else "an unknown server"
 
     def counts(self) -> dict[int, tuple[int, int]]:
         """Database -> keys, keys with a deadline."""
@@ -152,7 +157,12 @@ class DataFile:
         file.index = index or NoIndex()
         with failures_of(path):
             file._stamp, file.size_bytes = _stamp(path)
-            await file._look_through(on_block, starts=starts or file.index.wanted)
+            try:
+                await file._look_through(on_block, starts=starts or file.index.wanted)
+            except FormatError as error:
+                if not walk.version and error.hint == FormatError.default_hint:
+                    error.hint = "nothing of it can be read: look what it is; a file is read as its ending says"
+                raise
         file._know()
         file.seconds = time.monotonic() - began
         return file
@@ -238,8 +248,8 @@ class failures_of:
             raise FileMissingError(f"the file cannot be read: {said}", where=str(self._path)) from None
         if isinstance(error, FormatError) and not error.where:
             error.where = str(self._path)
-            if error.hint == TransferError.default_hint or error.hint == FormatError.default_hint:
-                error.hint = f"transfer verify {self._path} tells what is wrong with it"
+            if error.hint == FormatError.default_hint:
+                error.hint = f"transfer import {self._path} URL --salvage brings what is whole of it"
 
 
 def _stamp(path: Path) -> tuple[str, int]:

@@ -129,7 +129,9 @@ class Rebuild:
         for landing, refusal in delivery.refused:
             dump = landing.record.dump
             if has_field_ttl(dump, vendor) and not self._target.features.field_ttl and self._on_loss is None:
-                self._reject(landing, f"a hash with deadlines on fields: {self._target.identity.name} has none")
+                self._reject(
+                    landing, f"a hash with deadlines on fields: {self._target.identity.name} has none (--allow lossy)"
+                )
             elif dump[0] in MODULE_TYPES:
                 self._reject(landing, f"a module's type; the target does not take its payload: {refusal}")
             elif not self._commands:

@@ -163,9 +163,8 @@ def test_a_run_that_failed_has_all_fields_too_and_says_why() -> None:
 
 def test_rejected_keys_are_the_error_of_a_run_that_went_on() -> None:
     """Exit 3 has the code E204 in its result."""
-    result = _json(_report(exit=3, rejects=[Reject(0, ODD, "E204", "Bad data format")], causes={"Bad data format": 1}))[
-        -1
-    ]
+    causes = {"Bad data format": 1}
+    result = _json(_report(exit=3, rejects=[Reject(0, ODD, "E204", "Bad data format")], causes=causes))[-1]
 
     assert result["error"]["code"] == "E204"
     assert "1 key was refused: Bad data format" in result["error"]["message"]

@@ -41,6 +41,7 @@ from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
 from transfer.job.proof import Promised, march
 from transfer.job.record import record_run
+from transfer.job.replica import tell_standby
 from transfer.job.sources import PAGE_KEYS, links_to, sync_options
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
@@ -192,6 +193,8 @@ class ExportRun(CopyRun):
         source = await open_one(self._request, self._request.source, self._report.job)
         source = await self._stand_by(source)
         plan = await cast(ExportPlanner, self._planner)(self._request, source)
+        if self._standby is not None:
+            tell_standby(plan, self._standby, self._request)
         self._store.save_plan(self._report.job, msgspec.json.encode(plan).decode())
         self._observer.planned(plan)
         self._report.not_copied += plan.not_copied

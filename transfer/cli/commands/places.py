@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from transfer.cli.effect import refuse_all
 from transfer.cli.options import PLACE, Names, Talk, Waits
 from transfer.cli.options_files import OneKey, Opening
 from transfer.cli.outcome import run_and_tell
@@ -37,7 +38,9 @@ def inspect(
     if one.key is not None or one.db is not None:
         return _one_key(address, one, talk)
     if address.is_file:
+        refuse_all((waits,), "a file is read here")
         return run_and_tell("inspect", talk, lambda: run_inspect_file(address.path, opening.identity, hash_keys=hashed))
+    refuse_all((opening,), "it is no encrypted archive")
     return run_and_tell(
         "inspect",
         talk,

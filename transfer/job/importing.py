@@ -246,3 +246,4 @@ class ImportRun(CopyRun):
             promise=Promised(engine),
             throttle=UNTHROTTLED,
         )
+        self._file.check_unchanged()

@@ -6,7 +6,7 @@ Engine -> _Kept (what the copy promised) + who knows of changes -> March -> Repo
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 import anyio
 
@@ -98,7 +98,8 @@ async def march(
         )
         async with anyio.create_task_group() as group:
             group.start_soon(_tick, meter, observer)
-            report.verify = result = await comparison.run()
+            with _blamed(left), _blamed(right):
+                report.verify = result = await comparison.run()
             group.cancel_scope.cancel()
     if comparison.leftovers:
         text = (
@@ -123,6 +124,10 @@ def sampled(selection: Selection, request: CopyRequest) -> Selection:
         sample=min(selection.sample, request.verify_sample),
         min_ttl_ms=selection.min_ttl_ms,
     )
+
+
+def _blamed(place: Server | DataFile) -> AbstractContextManager[None]:
+    return place.blamed() if isinstance(place, DataFile) else nullcontext()
 
 
 async def _tick(meter: Meter, observer: Observer) -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
 
@@ -220,6 +221,19 @@ class DataFile:
         self.index.close()
         self.walk.close()
 
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """What cannot be read within the block is told as the change of the file, if it was changed.
+
+        Raises:
+            ReplacedError
+        """
+        try:
+            yield
+        except FormatError:
+            self.check_unchanged()
+            raise
+
     def check_unchanged(self) -> None:
         """Raise ReplacedError if the file is not the one that was looked through."""
         with failures_of(self.path):
@@ -230,7 +244,9 @@ class DataFile:
 
 def changed(where: str) -> ReplacedError:
     hint = "import it anew: the same command with --fresh; keys that are equal are skipped"
-    return ReplacedError("the file is another than before: its size, time or beginning differ", where=where, hint=hint)
+    return ReplacedError(
+        "the file changed since it was looked through: its size, time or beginning is another", where=where, hint=hint
+    )
 
 
 class failures_of:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from transfer.codec.rdb.items import Aux, End, Function, Header, Item, Keys, Skipped
 from transfer.codec.rdb.reader import RdbReader
 from transfer.endpoint.file.block import Block
-from transfer.model.errors import FormatError
+from transfer.model.errors import CutError, FormatError
 
 _READ_BYTES = 256 << 10
 _WHOLE_BYTES = 1 << 40
@@ -66,7 +66,9 @@ class RdbWalk:
 
     def block(self, start: int, db: int) -> Block:
         """The block that begins at *start*."""
-        return next(self.blocks(start, db))
+        for block in self.blocks(start, db):
+            return block
+        raise CutError(f"there is no key at offset {start:,} any more")
 
     def near(self, offsets: list[int], db: int) -> Iterator[Block]:
         """Blocks with the keys that begin at *offsets*, which ascend; some of their neighbours may come, too."""

@@ -48,6 +48,7 @@ from transfer.model.ports import Observer, ValuesOf
 from transfer.model.record import hashes_of_names
 from transfer.model.report import Reject, Verdict
 from transfer.model.tally import Tally
+from transfer.model.units import some
 from transfer.model.value import Value
 from transfer.pipeline.budget import ByteBudget
 from transfer.pipeline.flow import Flow, ungrouped
@@ -210,7 +211,7 @@ class Engine:
         self.route, self.rerouted = "psync", False
         self.instant_ms, self.read_later = source.instant_ms, source.large
         if source.large:
-            said = f"{source.large:,} values too large to be held were read from the live source: not of the instant"
+            said = f"{some(source.large, 'value')} too large to be held, read from the live source: not of the instant"
             self._observer.warning(said)
         self._tell_temporaries()
         return True
@@ -218,7 +219,7 @@ class Engine:
     def _tell_temporaries(self) -> None:
         if self._source is not None and self._source.temporaries:
             count = self._source.temporaries
-            self._observer.warning(f"{count:,} temporary keys of interrupted copies at the source are not copied")
+            self._observer.warning(f"{some(count, 'temporary key')} of interrupted copies at the source not copied")
 
     async def _check_source(self) -> None:
         """A replica that was resynchronised in mid-scan kept our links, and may have shown an empty keyspace."""

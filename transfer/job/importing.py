@@ -204,7 +204,9 @@ class ImportRun(CopyRun):
         if not codes:
             return
         if narrows(self._request):
-            said = [f"{len(codes)} function libraries of the file: filters choose keys only"]
+            said = [
+                f"{len(codes)} function librar{'y' if len(codes) == 1 else 'ies'} of the file: filters choose keys only"
+            ]
         else:
             here = list(map(library_of, codes))
             counts = self._report.functions = await place_libraries(here, target, self._request.on_conflict)

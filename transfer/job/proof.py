@@ -23,6 +23,7 @@ from transfer.model.plan import CopyRequest, allows_loss
 from transfer.model.ports import UNTHROTTLED, Observer, Throttle
 from transfer.model.report import Report
 from transfer.model.selection import Mapping, Selection
+from transfer.model.units import some
 from transfer.pipeline.buckets import BucketStore
 from transfer.pipeline.ledger import Ledger
 from transfer.report.meter import Meter
@@ -102,9 +103,8 @@ async def march(
                 report.verify = result = await comparison.run()
             group.cancel_scope.cancel()
     if comparison.leftovers:
-        text = (
-            f"{comparison.leftovers:,} temporary keys of interrupted copies are left at {right.where} (transfer:tmp:*)"
-        )
+        names = some(comparison.leftovers, "temporary key")
+        text = f"{names} of interrupted copies left at {right.where} (transfer:tmp:*)"
         observer.warning(text)
         report.notes.append(text)
     if request.digest == "canonical":

@@ -16,7 +16,7 @@ from transfer.model.errors import (
     TargetSizeError,
 )
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows
-from transfer.model.units import show_bytes
+from transfer.model.units import show_bytes, some
 from transfer.plan.look import Look
 
 _MOST_NAMED = 10
@@ -188,11 +188,16 @@ def target_hazards(target: Look, later: tuple[int, int], dbs: list[DbPlan], requ
     changes, blocked = later
     if changes > target.changes:
         found.append(
-            Hazard("busy-target", f"others write to the target {place}: {changes - target.changes:,} changes in 0.5 s")
+            Hazard(
+                "busy-target",
+                f"others write to the target {place}: {some(changes - target.changes, 'change')} in 0.5 s",
+            )
         )
     elif blocked or target.blocked:
         waiting = max(blocked, target.blocked)
-        found.append(Hazard("busy-target", f"{waiting} clients of the target {place} wait in a blocking command"))
+        found.append(
+            Hazard("busy-target", f"{some(waiting, 'client')} of the target {place} waiting in a blocking command")
+        )
     return found
 
 

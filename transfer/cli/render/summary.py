@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from transfer.cli.told import with_state
 from transfer.model.report import AsOf, DbTable, Finding, KeyCounts, Reject, Report, VerifyResult
-from transfer.model.units import show_bytes, show_count, show_moment, show_ms
+from transfer.model.units import show_bytes, show_count, show_moment, show_ms, some
 from transfer.report.names import hashed_name, printable, shown_name, without_quoted
 
 Paint = Callable[[str, str], str]
@@ -85,7 +85,7 @@ def verdict_lines(report: Report, paint: Paint) -> list[str]:
     if found.rejected:
         lines.append(f"  {found.rejected:,} rejected: listed above, not proved")
     if found.not_from_source:
-        lines.append(f"  {found.not_from_source:,} keys of the target are not from this source and were left alone")
+        lines.append(f"  {some(found.not_from_source, 'key')} of the target not from this source, left alone")
     return lines
 
 

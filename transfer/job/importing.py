@@ -223,8 +223,10 @@ class ImportRun(CopyRun):
         saved_ms, told = self._file.saved_ms, self._file.walk.as_of
         if not saved_ms:
             return  # nobody knows
-        kind = told.kind if told is not None else "instant"
-        self._report.as_of = AsOf(kind, saved_ms, (told and told.to_ms) or saved_ms, 0)
+        if told is None:
+            self._report.as_of = AsOf("instant", saved_ms, saved_ms, 0)
+        else:
+            self._report.as_of = AsOf(told.kind, told.from_ms, told.to_ms or told.from_ms, 0)
 
     async def _adopt(self, error: ReplacedError, source: Server, target: Server) -> list[str]:
         self._file.check_unchanged()

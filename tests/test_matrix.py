@@ -10,9 +10,12 @@ import pytest
 from tests import oracle
 from tests.job.copying import copied
 from tests.job.watching import Watching
-from tests.matrix import FIELD_TTL, fill, timed_hashes
+from tests.matrix import FIELD_TTL, IN_2099_MS, fill, timed_hashes
 from tests.servers import VERSIONS, running
+from transfer.job.verify import run_verify
 from transfer.model.endpoint import Address
+from transfer.model.plan import CopyRequest
+from transfer.plan.comparison import plan_verify
 
 PAIRS = [(here, there) for here in VERSIONS for there in VERSIONS if here != there]
 every_pair = pytest.mark.parametrize(("here", "there"), PAIRS, ids=[f"{here}-to-{there}" for here, there in PAIRS])
@@ -62,19 +65,52 @@ async def test_a_form_that_is_named_is_the_one_taken(form: str, tmp_path: Path) 
     assert ("cmdstat_hset" in used, "cmdstat_zadd" in used) == ((form == "logical"),) * 2
 
 
-async def test_a_loss_that_was_allowed_is_listed(tmp_path: Path) -> None:
-    """--allow lossy writes hashes without the deadlines of their fields, and says so of each."""
-    watching = Watching(consents=True)
+async def test_a_loss_that_was_allowed_is_listed_and_the_rest_is_proved(tmp_path: Path) -> None:
+    """--allow lossy writes hashes without the deadlines of their fields: named, counted apart, the rest compared."""
+    watching, lossy = Watching(consents=True), frozenset({"lossy"})
     async with running("valkey-9.1") as source, running("redis-7.0") as target:
         fill(source.address, "valkey-9.1")
-        report = await copied(source, target, tmp_path, watching, allow=frozenset({"lossy"}))
+        report = await copied(source, target, tmp_path, watching, allow=lossy)
         differences = oracle.compare(oracle.snapshot(source.address), oracle.snapshot(target.address))
+        again = await copied(source, target, tmp_path, allow=lossy)
+        with oracle.Client(target.address) as client:
+            client.ask("HSET", "timed:small", "f1", "another")
+            found = Watching()
+            request = CopyRequest(source=source.address, target=target.address, state_dir=str(tmp_path), allow=lossy)
+            compared = await run_verify(request, found, plan_verify)
 
-    assert (report.exit, report.rejects) == (0, [])
+    assert watching.plan is not None
+    assert "Redis 7.0.15 has none" in watching.plan.choices["lossy"]
+    assert (report.exit, report.rejects, report.verified, report.lossy) == (0, [], True, 2)
+    assert report.verify is not None
+    assert (report.verify.lossy, report.verify.rejected) == (2, 0)
+    assert report.verify.match == report.verify.checked - 2
     assert not differences, differences.told()
-    said = [text for text in watching.warnings if "--allow lossy" in text]
-    assert [any(name.decode() in text for text in said) for name in timed_hashes()] == [True, True]
-    assert any("2 keys were written without" in note for note in report.notes)
+    for name in timed_hashes():
+        assert [text for text in report.not_copied if f"2 fields of {name.decode()}, db 0" in text]
+    assert [text for text in watching.warnings if "--allow lossy" in text] == [
+        f"not copied: {text}" for text in report.not_copied
+    ]
+    assert (again.keys.written, again.keys.conflicts, again.lossy) == (0, 0, 2)
+    assert compared.verify is not None
+    assert ([finding.key for finding in found.findings], compared.verify.lossy) == ([b"timed:small"], 1)
+
+
+async def test_a_large_hash_is_written_without_what_the_target_cannot_hold(tmp_path: Path) -> None:
+    """Also where it goes in pieces; its fields are compared all the same."""
+    async with running("redis-8.2") as source, running("redis-7.0") as target:
+        with oracle.Client(source.address) as client:
+            fields = [word for at in range(6000) for word in (f"field{at}", "v" * 200)]
+            client.must([("HSET", "large", *fields), ("HPEXPIREAT", "large", IN_2099_MS, "FIELDS", 1, "field7")])
+        sizes = {"max_memory_bytes": 4 << 20, "big_key_bytes": 1 << 19}
+        report = await copied(source, target, tmp_path, allow=frozenset({"lossy"}), **sizes)
+        refused = await copied(source, target, tmp_path, on_conflict="replace", **sizes)
+
+    assert (report.exit, report.keys.written, report.lossy) == (0, 1, 1)
+    assert report.verify is not None
+    assert report.verify.lossy == 1
+    assert report.not_copied == ["deadlines of fields of large, db 0 (--allow lossy)"]
+    assert (refused.exit, refused.keys.rejected) == (3, 1)
 
 
 @pytest.mark.parametrize("route", ["scan", "psync"])

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
+import msgspec
 import pytest
 
 from tests.canaries import CANARIES, assert_no_canary
 from tests.cli.running import Said, transfer
 from tests.servers import ask, running
+from transfer.cli.exits import refused
 from transfer.cli.render.json import JsonObserver
 from transfer.cli.render.out import Out
 from transfer.cli.render.text import TextObserver
@@ -138,7 +140,7 @@ def test_a_result_has_every_field_of_the_contract() -> None:
     assert result.keys() >= RESULT_FIELDS
     assert result["keys"].keys() == KEYS
     assert result["verify"].keys() >= VERIFY
-    assert result["as_of"] == {"kind": "interval", "from": 1_000, "to": 3_000, "writes_meanwhile": 5}
+    assert result["as_of"] == {"kind": "interval", "from": 1_000, "to": 3_000, "writes_meanwhile": 5, "exceptions": 0}
     assert result["bytes"] == {"read": 2_048, "written": 1_024}
     assert result["keys_per_s"] == 6
     assert result["dbs"] == [{"db": 0, "keys": [10, 9], "with_deadline": [4, 4], "digest": ["aa" * 16, "bb" * 16]}]
@@ -161,7 +163,8 @@ def test_a_run_that_failed_has_all_fields_too_and_says_why() -> None:
 
 def test_rejected_keys_are_the_error_of_a_run_that_went_on() -> None:
     """Exit 3 has the code E204 in its result."""
-    result = _json(_report(exit=3, rejects=[Reject(0, ODD, "E204", "Bad data format")]))[-1]
+    causes = {"Bad data format": 1}
+    result = _json(_report(exit=3, rejects=[Reject(0, ODD, "E204", "Bad data format")], causes=causes))[-1]
 
     assert result["error"]["code"] == "E204"
     assert "1 key was refused: Bad data format" in result["error"]["message"]
@@ -364,3 +367,16 @@ async def test_a_difference_is_a_finding_and_exit_6(tmp_path: Path) -> None:
     assert (said.exit, said.result["verify"]["value"]) == (6, 1), said
     assert [(line["verdict"], line["db"], line["key"]) for line in findings] == [("VALUE", 0, "user:1")]
     assert said.lines[0]["type"] == "plan"
+
+
+def test_several_causes_of_refused_keys_are_all_told() -> None:
+    """Each with its count, the commonest first; one alone stands in the first line."""
+    keys = KeyCounts(read=9, written=3, rejected=6, conflicts=0)
+    report = Report(command="copy", job=JOB, exit=3, keys=keys, causes={"a": 1, "b": 3, "c": 1, "d": 1})
+    told = refused(report)
+    assert told is not None
+    assert told.message == "6 keys were refused\n3 keys: b\n1 key: a\n1 key: c\n1 key: other causes"
+
+    told = refused(msgspec.structs.replace(report, causes={"a": 6}))
+    assert told is not None
+    assert told.message == "6 keys were refused: a"

@@ -141,3 +141,50 @@ def test_words_that_do_not_go_with_files_are_refused(tmp_path: Path) -> None:
         assert transfer(*words, state=tmp_path).exit == 2, words
     assert transfer("verify", file, state=tmp_path).exit == 4
     assert transfer("inspect", file, state=tmp_path).exit == 4
+
+
+OLD = b"REDIS0003\xfe\x00\x00\x01k\x01v\xff"
+"""A file of Redis 2.6: it says neither who saved it nor when."""
+
+
+async def test_what_a_file_does_not_say_is_said_to_be_unknown(tmp_path: Path) -> None:
+    """When it was saved and by whom; the time at which somebody copied it is not called that."""
+    path = tmp_path / "old.rdb"
+    path.write_bytes(OLD)
+    async with running("redis-7.0") as target:
+        said = await run("import", str(path), target.url, "--json", state=tmp_path)
+        assert await ask(target, "GET", "k") == b"v"
+
+    looked = transfer("inspect", str(path), state=tmp_path)
+    assert (said.exit, said.result["as_of"]) == (0, None), said
+    assert "by an unknown server" in looked.out
+    assert "saved nobody knows when (last written 20" in looked.out
+    assert transfer("inspect", str(path), "--json", state=tmp_path).result["data"]["saved_ms"] is None
+
+
+def test_the_hint_of_a_failure_names_something_else_to_do(tmp_path: Path) -> None:
+    """A damaged file, one that is no RDB; a file where a server is asked; a word that is no place."""
+    cut_file, foreign = tmp_path / "cut.rdb", tmp_path / "foreign.rdb"
+    cut_file.write_bytes(OLD[:-3])
+    foreign.write_bytes(b"PK\x03\x04 something else")
+
+    said = transfer("verify", str(cut_file), state=tmp_path)
+    assert (said.exit, f"transfer import {cut_file} URL --salvage" in said.err) == (12, True), said
+    said = transfer("verify", str(foreign), state=tmp_path)
+    assert (said.exit, "--salvage" in said.err, "transfer verify" in said.err) == (12, False, False), said
+    said = transfer("doctor", str(cut_file), state=tmp_path)
+    assert (said.exit, f"transfer verify {cut_file}" in said.err) == (2, True), said
+    said = transfer("doctor", str(cut_file), "redis://127.0.0.1:1", state=tmp_path)
+    assert (said.exit, f"transfer import {cut_file} redis://127.0.0.1:1 --dry-run" in said.err) == (2, True), said
+    said = transfer("copy", "localhost", "redis://127.0.0.1:1", state=tmp_path)
+    assert (said.exit, "redis://host[:port][/db]" in said.err) == (2, True), said
+    assert ".xfer, .xfer.age, .rdb or .jsonl" in said.err
+    assert "***" not in said.err
+
+
+def test_values_that_nobody_could_decode_are_not_said_to_be(tmp_path: Path) -> None:
+    """A module's value is whole as far as its structure tells, and counted."""
+    said = transfer("verify", str(corpus("redis-rdb-tools/redis_40_with_module.rdb")), state=tmp_path)
+
+    assert "every value decoded" not in said.out
+    assert "1 value is a module's" in said.out

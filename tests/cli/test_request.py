@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cli.running import transfer
 from transfer.cli.options import (
     Bounds,
     Change,
@@ -219,3 +221,13 @@ def test_a_list_of_keys_that_is_not_there_is_said_before_anything_is_dialled() -
     with pytest.raises(FileMissingError):
         asked(keys_from="/nowhere/keys.txt")
     assert asked(keys_from="-").keys_from == "-"
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("missing", "is not there"), ("file", "is no folder")])
+def test_a_folder_to_spill_to_must_be_one(name: str, wrong: str, tmp_path: Path) -> None:
+    """Before anything is dialled, as bad input; not as a disk without room."""
+    (tmp_path / "file").touch()
+    folder = str(tmp_path / name)
+    said = transfer("copy", "redis://127.0.0.1:1", "redis://127.0.0.1:2", "--spill-dir", folder)
+
+    assert (said.exit, f"--spill-dir: {folder!r} {wrong}" in said.err) == (2, True), said

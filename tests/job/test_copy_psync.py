@@ -111,18 +111,19 @@ async def test_the_copy_is_of_one_instant_although_others_write(tmp_path: Path) 
         assert report.verify.changed > 0
 
 
-async def test_a_forbidden_full_sync_becomes_a_scan(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lacks", ["psync", "replconf"])
+async def test_a_forbidden_full_sync_becomes_a_scan(lacks: str, tmp_path: Path) -> None:
     """It is said in the plan, and everything arrives."""
     async with running("redis-7.0") as source, running("redis-7.0") as target:
         fill(source.address, 1000)
-        await ask(source, "ACL", "SETUSER", "reader", "on", ">pw", "~*", "&*", "+@all", "-psync")
+        await ask(source, "ACL", "SETUSER", "reader", "on", ">pw", "~*", "&*", "+@all", f"-{lacks}")
         reader = msgspec.structs.replace(source.address, username="reader", password=Secret("pw"))
         watching = Watching(consents=True)
 
         report = await copied(reader, target, tmp_path, watching, route="psync")
 
         assert watching.plan is not None
-        assert any("no full sync" in text and "SCAN" in text for text in watching.plan.warnings)
+        assert any(f"no full sync ({lacks.upper()}: NOPERM" in text for text in watching.plan.warnings)
         assert (report.route, report.exit, report.keys.written) == ("scan", 0, 1000)
         assert report.as_of is not None
         assert report.as_of.kind == "interval"
@@ -295,6 +296,8 @@ async def test_values_too_large_to_be_held_come_from_the_live_source(tmp_path: P
         report = await copied(source, target, tmp_path, watching, route="psync", max_memory_bytes=2 << 20)
 
         assert any("2 values too large" in text for text in watching.warnings)
+        assert report.as_of is not None
+        assert (report.as_of.kind, report.as_of.exceptions) == ("instant", 2)
         assert (report.route, report.exit, report.keys.written) == ("psync", 0, 2002)
         oracle.assert_same(source.address, target.address)
 
@@ -375,7 +378,7 @@ async def test_what_speaks_against_a_full_sync_is_told_before_anything_is_writte
         with pytest.raises(UsageError, match="keys-from"):
             await copied(source, target, tmp_path, route="psync", allow=fork, keys_from=str(names))
         monkeypatch.setattr(route, "free_bytes", lambda folder: 1000)
-        with pytest.raises(LimitError, match="has room for"):
+        with pytest.raises(LimitError, match=r"has 1000 B free \(64.0 MiB stay free\)"):
             await copied(source, target, tmp_path, route="psync", allow=fork)
         monkeypatch.setattr(cost, "_ROOM", 1e9)
         with pytest.raises(GuardError, match="more than its host has") as refused:

@@ -270,3 +270,20 @@ async def test_copy_exports_where_the_target_is_a_file(tmp_path: Path) -> None:
 
         assert (said.exit, said.result["command"]) == (0, "export"), said
         assert transfer("export", source.url, source.url, state=tmp_path).exit == 2
+
+
+@pytest.mark.parametrize(("more", "kind"), [((), "interval"), (("--route", "psync", "--allow", "fork"), "instant")])
+async def test_an_import_says_of_a_file_what_its_export_did(more: tuple[str, ...], kind: str, tmp_path: Path) -> None:
+    """An RDB by SCAN is of no instant; servers and their checker pass over the note that says so."""
+    path = tmp_path / "out.rdb"
+    async with running("redis-7.0", "--repl-diskless-sync-delay", "0") as source, running("redis-7.0") as target:
+        fill(source.address, 100)
+        made = await exported(source, path, tmp_path, *more)
+        said = await run("import", str(path), target.url, "--json", state=tmp_path)
+        oracle.assert_same(source.address, target.address)
+        async with started_from(path, "redis-7.0", tmp_path / "loaded") as loaded:
+            oracle.assert_same(source.address, loaded.address)
+
+    assert (made.exit, said.exit) == (0, 0), (made, said)
+    assert made.result["as_of"]["kind"] == said.result["as_of"]["kind"] == kind
+    assert all(made.result["as_of"][end] == said.result["as_of"][end] for end in ("from", "to"))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
+import anyio.to_thread
 import pytest
 
 from tests import oracle
-from tests.cli.running import Said, assert_failed, keys_of, run, transfer
+from tests.cli.running import COMMAND, Said, assert_failed, environment_for, keys_of, run, transfer
 from tests.endpoint.corpus import fill as fill_all
-from tests.job.filling import fill, size
+from tests.job.filling import fill, size, until
 from tests.rdbfiles import IN_2099_MS, altered, corpus, cut, saved
 from tests.servers import VERSIONS, ask, running
 from transfer.endpoint.redis.throwaway import ThrowawayServer
@@ -309,3 +311,28 @@ async def test_a_dry_run_of_an_import_writes_nothing(tmp_path: Path) -> None:
 
         assert (said.exit, plan["keys"], plan["source"]["place"]) == (0, 100, str(path)), said
         assert (other.exit, approved.exit) == (2, 0), (other, approved)
+
+
+@pytest.mark.parametrize("how", ["another", "cut"])
+async def test_a_file_that_changes_meanwhile_is_said_to_have_changed(how: str, tmp_path: Path) -> None:
+    """Not that it is damaged; and what was warned of in the plan stands on stderr, too."""
+    async with running("redis-7.0") as source, running("redis-7.0") as target:
+        fill(source.address, 3000)
+        path = await saved(source, tmp_path / "dump.rdb")
+        whole = path.read_bytes()
+        path.write_bytes(whole + b"trailing")
+        words = (*COMMAND, "import", str(path), target.url, "--rate", "1k/s", "--batch", "200", "-q")
+        with _begun(words, tmp_path) as process:
+            await until(lambda: 0 < size(target.address) < 3000)
+            path.write_bytes(b"REDIS0009" + bytes(len(whole)) if how == "another" else whole[:400])
+            _, said = await anyio.to_thread.run_sync(process.communicate)
+
+    assert process.returncode == 4, said
+    assert "the file changed since it was looked through" in said
+    assert "warning: 8 bytes after the end are not read" in said
+
+
+def _begun(words: tuple[str, ...], state: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        words, env=environment_for(state), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )

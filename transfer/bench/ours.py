@@ -64,7 +64,7 @@ async def export(source: Side, file: Path, route: str) -> Row:
 async def import_(file: Path, target: Address) -> Row:
     """`transfer import` of *file*, which is looked through before; `seconds` holds that, too."""
     words = ["import", str(file), url_of(target), "--verify", "none", "--yes"]
-    result, ran = await _result([*words, *await pace_words("max")], target)
+    result, ran = await _result(words, target)
     return _moved(result, ran) | {"seconds": ran.wall_s, "file_mib": await _mib(file)}
 
 

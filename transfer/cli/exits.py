@@ -25,6 +25,8 @@ from transfer.model.report import EXIT_ORDER, Report
 from transfer.report.log import redacted
 from transfer.report.names import printable, without_quoted
 
+_CAUSES_TOLD = 3
+
 
 def failure_of(raised: BaseException, *, state: str = "", debug: bool = False) -> TransferError:
     """*raised* as an error to show. *state* is the directory for the traceback of a bug."""
@@ -61,7 +63,7 @@ def hint_of(error: TransferError, job: str = "") -> str:
 
 
 def refused(report: Report | None, *, hash_keys: bool = False) -> TransferError | None:
-    """What a run that ended by itself with exit 3 failed at, with the commonest cause; or with 12, a damaged file."""
+    """What a run that ended by itself with exit 3 failed at, with its causes; or with 12, a damaged file."""
     if report is not None and report.damage and report.exit == FormatError.exit_code:
         places = f"{len(report.damage)} place{'s' * (len(report.damage) > 1)}"
         said = f"{places} of the file could not be used: " + "\n".join(report.damage[:10])
@@ -70,11 +72,27 @@ def refused(report: Report | None, *, hash_keys: bool = False) -> TransferError 
         return None
     keys = report.keys
     if not keys.rejected:
-        said = f"{keys.conflicts:,} keys were there already with another value, and stayed"
+        were = "1 key was" if keys.conflicts == 1 else f"{keys.conflicts:,} keys were"
+        said = f"{were} there already with another value, and stayed"
         return RefusedError(said, hint="--on-conflict skip|replace says what to do with them")
-    causes = Counter(without_quoted(one.cause) if hash_keys else one.cause for one in report.rejects).most_common(1)
-    count = f"{keys.rejected:,} key{'s were' if keys.rejected != 1 else ' was'} refused"
-    return RefusedError(count + "".join(f": {cause}" for cause, _ in causes))
+    return RefusedError(_causes_told(report, hash_keys=hash_keys))
+
+
+def _causes_told(report: Report, *, hash_keys: bool) -> str:
+    """How many keys were refused, with the one cause, or a line for each of the commonest."""
+    counts = Counter[str]()
+    for cause, count in report.causes.items():
+        counts[without_quoted(cause) if hash_keys else cause] += count
+    rejected = report.keys.rejected
+    said = f"{rejected:,} key{'s were' if rejected != 1 else ' was'} refused"
+    told = counts.most_common(_CAUSES_TOLD)
+    if told and told[0][1] >= rejected:
+        return f"{said}: {told[0][0]}"
+    lines = [f"{count:,} {'keys' if count != 1 else 'key'}: {cause}" for cause, count in told]
+    others = rejected - sum(count for _, count in told)
+    if lines and others > 0:
+        lines.append(f"{others:,} {'keys' if others != 1 else 'key'}: other causes")
+    return "\n".join([said, *lines])
 
 
 def _leaves(raised: BaseException) -> Iterator[BaseException]:

@@ -25,16 +25,20 @@ _LIMITS = Group("Time limits", sort_key=7)
 _TALK = Group("Talk", sort_key=8)
 
 
+def flag_variable(name: str) -> str:
+    """What the flag *name* is called in the environment."""
+    return "TRANSFER_" + name.lstrip("-").replace("-", "_").upper()
+
+
 def flag(group: Group, names: str, metavar: str, text: str, **more: Any) -> Parameter:
     """*names* as `--dry-run -n`; the first one names the variable of the environment."""
     every = names.split()
-    variable = "TRANSFER_" + every[0].lstrip("-").replace("-", "_").upper()
     return Parameter(
         name=every,
         group=group,
         help=text,
         metavar=metavar or None,
-        env_var=variable,
+        env_var=flag_variable(every[0]),
         show_env_var=False,
         negative=(),
         show_default=False,

@@ -190,7 +190,7 @@ def _run_fields(
         "give_up_after_ms": _above_zero("--give-up-after", duration_ms, give_up.give_up_after),
         "allow": allowed_hazards(consent.allow),
         "state_dir": store.state,
-        "spill_dir": keep.spill_dir,
+        "spill_dir": _spill_dir(keep.spill_dir),
         "undo_dir": keep.undo_dir,
         "hash_keys": names.hash_keys,
         "label": keep.label,
@@ -318,6 +318,15 @@ def _recipients(words: tuple[str, ...], target: str) -> tuple[str, ...]:
     if encrypted and not words:
         raise UsageError("nobody could open this file", hint="--encrypt-to KEY says for whom it is encrypted")
     return words
+
+
+def _spill_dir(path: str) -> str:
+    folder = os.path.isdir(path)
+    if path and not (folder and os.access(path, os.W_OK | os.X_OK)):
+        absent = "is no folder" if os.path.exists(path) else "is not there"
+        wrong = "cannot be written to" if folder else absent
+        raise UsageError(f"--spill-dir: {path!r} {wrong}", hint="name a folder that you may write to")
+    return path
 
 
 def _keys_from(path: str) -> str:

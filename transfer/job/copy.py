@@ -138,6 +138,7 @@ class CopyRun:
         self._store.save_plan(self._report.job, msgspec.json.encode(plan).decode())
         self._report.route = plan.route
         self._observer.planned(plan)
+        self._report.not_copied += plan.not_copied
         if self._request.dry_run:
             return
         check_approval(self._request, plan)
@@ -211,6 +212,7 @@ class CopyRun:
             held=engine.landmarks.held,
             lasting=engine.landmarks.lasting,
             until_ms=engine.landmarks.until_ms,
+            read_later=engine.later,
         )
 
     async def _stand_by(self, source: Server) -> Server:
@@ -257,7 +259,7 @@ class CopyRun:
 
     async def _copy_functions(self, plan: CopyPlan, source: Server, target: Server) -> None:
         """Ahead of the keys; what does not travel is a warning, and changes no exit code."""
-        if not plan.functions:
+        if not plan.functions and not plan.stranded:
             return
         counts = self._report.functions = await copy_functions(source, target, self._request.on_conflict)
         self._tell_not_copied(counts.not_copied)
@@ -338,19 +340,22 @@ class CopyRun:
         if lost := emptied(self._report, plan.keys):
             self._report.verified = False
         self._tell(lost, evicted(self._gone_before, gone_by_now))
-        if lossy := len(self._engine.lossy):
-            self._report.notes.append(f"{lossy:,} keys were written without deadlines of their fields (--allow lossy)")
         for text in (expired(self._gone_before, gone_by_now), "" if lost else remedy(self._report)):
             if text:
                 self._report.notes.append(text)
 
     async def _date(self, source: Server) -> None:
-        """Say of which interval the copy is; what a process that is gone saw at its end is not known."""
+        """Say of which instant or interval the copy is; what a process that is gone saw at its end is not known.
+
+        Of what this job copied before its full sync, that does not tell what was deleted meanwhile: where anything was
+        written, both together are of an interval.
+        """
         wrote = await self._writes(source) - self._writes_before
-        if instant := self._engine.instant_ms:
-            self._report.as_of = AsOf("instant", instant, instant, max(0, wrote))
+        wrote, instant = max(0, wrote), self._engine.instant_ms
+        if instant and not (wrote and self._engine.mixed):
+            self._report.as_of = AsOf("instant", instant, instant, wrote, self._engine.later)
         else:
-            self._report.as_of = AsOf("interval", self._began_ms, source.now_ms(), max(0, wrote))
+            self._report.as_of = AsOf("interval", self._began_ms, instant or source.now_ms(), wrote)
 
     async def _start_again(self, error: ReplacedError, source: Server, target: Server) -> None:
         self._report.restarts += 1
@@ -371,11 +376,19 @@ class CopyRun:
             self._engine.note_reject(reject)
         note_reject(reject, self._store, self._report, self._observer)
 
+    def _note_lossy(self) -> None:
+        """Keys that were written with a loss, in this process, or in an earlier one as the proof found them."""
+        report, lossy = self._report, self._engine.lossy
+        report.lossy = max(len(lossy), report.verify.lossy if report.verify else 0)
+        told = set(report.not_copied)
+        report.not_copied += [line for line in lossy.values() if line and line not in told]
+
     def _settle(self) -> None:
         """Bring the report up to date with what is known."""
         report, counts = self._report, self.tally.counts
         again = bool(report.restarts or report.resumed or self._engine.rerouted)
         self._engine.settle_repeats(rewritten=again or self._request.on_conflict == "replace")
+        self._note_lossy()
         report.bytes_read, report.bytes_written = self.tally.bytes_read, self.tally.bytes_written
         listed = counts.conflicts if self._request.on_conflict in ("", "fail") else 0
         verify = report.verify

@@ -15,41 +15,37 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 
 from transfer.endpoint.redis import probe
-from transfer.endpoint.redis.big.move import BigOptions
 from transfer.endpoint.redis.big.mover import BigKeys
-from transfer.endpoint.redis.bridge import LOGICAL, RESTAMP, Bridge, bridge_between
 from transfer.endpoint.redis.captured import CapturedWriter
-from transfer.endpoint.redis.conflicts import CONFLICT_CODE, ConflictPolicy, Conflicts
-from transfer.endpoint.redis.folding import FOLD_CODE, Folding
+from transfer.endpoint.redis.conflicts import CONFLICT_CODE
+from transfer.endpoint.redis.folding import FOLD_CODE
 from transfer.endpoint.redis.fullsync.kept import KeptSync
 from transfer.endpoint.redis.fullsync.source import PARTITION, FullSyncSource
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Approach
 from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.patience import Patience
-from transfer.endpoint.redis.rebuild import Rebuild
 from transfer.endpoint.redis.server import Server
-from transfer.endpoint.redis.sink import RedisSink
 from transfer.endpoint.redis.source import RedisSource
 from transfer.endpoint.redis.tracking import WriteTracker
+from transfer.job.sinks import big_keys_of, conflicts_of, sink_of
 from transfer.job.sources import (
     flowing,
     largest_value_bytes,
     mapping_of,
     patience_with,
-    reply_cap_bytes,
     scan_source,
     selection_of,
     sync_source,
 )
 from transfer.job.trail import Facts, Trail
 from transfer.model.errors import FullSyncError, ReplacedError, StateFullError, TransferError
-from transfer.model.plan import CopyPlan, CopyRequest
-from transfer.model.ports import Observer, ValuesOf
+from transfer.model.plan import CopyPlan, CopyRequest, allows_loss
+from transfer.model.ports import Observer
 from transfer.model.record import hashes_of_names
-from transfer.model.report import Reject, Verdict
+from transfer.model.report import Reject
 from transfer.model.tally import Tally
-from transfer.model.value import Value
+from transfer.model.units import some
 from transfer.pipeline.budget import ByteBudget
 from transfer.pipeline.flow import Flow, ungrouped
 from transfer.pipeline.frontier import Frontier
@@ -57,16 +53,10 @@ from transfer.pipeline.ledger import Ledger
 from transfer.pipeline.pace import Pace
 from transfer.pipeline.throttle import Governor
 from transfer.report.names import hashed_name, shown_name
-from transfer.verify.checks import compare
 
-LOSSY = "lossy"
 _MOST_TOLD = 1000
 """Keys written with a loss that are told one by one; all of them are counted."""
 NewSource = Callable[[ByteBudget, BigKeys, anyio.Event], RedisSource | FullSyncSource]
-
-
-def same_value(left: Value, right: Value) -> bool:
-    return compare(left, right)[0] is Verdict.MATCH
 
 
 class Engine:
@@ -87,7 +77,7 @@ class Engine:
         trail: Trail,
         job: str = "none",
     ) -> None:
-        self._job = job
+        self.job = job
         self.request = request
         self.plan = plan
         self.source = source
@@ -102,8 +92,8 @@ class Engine:
         self.trail = trail
         self.written, self.found_equal, self.kept = map(self._ledger, ("written", "found_equal", "kept"))
         self.landmarks = Landmarks()
-        self._doubtful, self.announced = Ledger(spill_dir=request.spill_dir), Ledger(spill_dir=request.spill_dir)
-        self._owners = self._ledger("owners") if self.mapping.can_fold(self.selection) else None
+        self.doubtful, self.announced = Ledger(spill_dir=request.spill_dir), Ledger(spill_dir=request.spill_dir)
+        self.owners = self._ledger("owners") if self.mapping.can_fold(self.selection) else None
         self._after: dict[str, str] = {}
         self._kept: KeptSync | None = None
         self._recent: set[bytes] = set()
@@ -112,14 +102,17 @@ class Engine:
         self._observer = observer
         self.rejected: set[tuple[int, bytes]] = set()
         """(database, name) at the target of keys that were rejected."""
-        self.lossy: set[tuple[int, bytes]] = set()
-        """Those of them that were written all the same, without what the target cannot hold."""
+        self.lossy: dict[tuple[int, bytes], str] = {}
+        """(database, name) at the target of keys that were written without what it cannot hold -> a line that says so;
+        "" beyond the first thousand."""
         self.folded: set[tuple[int, bytes]] = set()
         """(database, name) at the source of keys whose name at the target another one had taken."""
         self._source: RedisSource | FullSyncSource | None = None
         self.route, self._synced = plan.route, False
-        self.instant_ms = 0
+        self.instant_ms = self._later_before = 0
         """What moment the copy is of, by the source's clock; 0 where it is of none."""
+        self.mixed = False
+        """Whether keys were copied before that moment."""
         self.captured: CapturedWriter | None = None
         """Changes keys of the target where what they held is kept before."""
         self.rerouted = False
@@ -144,10 +137,10 @@ class Engine:
                 self.note_reject(reject)
         self.landmarks.recall(facts.marks)
         self.landmarks.held, self.landmarks.lasting = facts.held, facts.lasting
-        self.landmarks.until_ms = facts.until_ms
+        self.landmarks.until_ms, self._later_before = facts.until_ms, facts.read_later
         kinds = {"written": self.written, "found_equal": self.found_equal, "kept": self.kept, "sent": self.announced}
-        if self._owners is not None:
-            kinds["owners"] = self._owners
+        if self.owners is not None:
+            kinds["owners"] = self.owners
         for kind, hashes, values in self.trail.records():
             if kind in kinds:
                 kinds[kind].add(hashes, values)
@@ -223,12 +216,13 @@ class Engine:
             return False
         source = self._source
         assert isinstance(source, FullSyncSource)
-        self.route, self.rerouted, self.instant_ms = "psync", False, source.instant_ms
+        self.route, self.rerouted = "psync", False
+        self.instant_ms, self.mixed = source.instant_ms, source.mixed
         self._recent = set()
         if not stop.is_set():
             self.trail.sync_note.let_go()
         if source.large:
-            said = f"{source.large:,} values too large to be held were read from the live source: not of the instant"
+            said = f"{some(source.large, 'value')} too large to be held, read from the live source: not of the instant"
             self._observer.warning(said)
         self._tell_temporaries()
         return True
@@ -236,7 +230,7 @@ class Engine:
     def _tell_temporaries(self) -> None:
         if self._source is not None and self._source.temporaries:
             count = self._source.temporaries
-            self._observer.warning(f"{count:,} temporary keys of interrupted copies at the source are not copied")
+            self._observer.warning(f"{some(count, 'temporary key')} of interrupted copies at the source not copied")
 
     async def _check_source(self) -> None:
         """A replica that was resynchronised in mid-scan kept our links, and may have shown an empty keyspace."""
@@ -258,129 +252,41 @@ class Engine:
         limit_bytes = largest_value_bytes(request)
         here = LiveKeyspace(self.source, limit_bytes=limit_bytes, throttle=self.governor)
         there = LiveKeyspace(self.target, limit_bytes=limit_bytes)
-        approach, conflicts = Approach(self.mapping, self.tally), self._new_conflicts(here.values, there)
-        big = self._new_big(approach, conflicts, budget, stop)
+        approach, conflicts = Approach(self.mapping, self.tally), conflicts_of(self, here.values, there)
+        big = big_keys_of(self, approach, conflicts, budget, stop)
         source = self._source = new_source(budget, big, stop)
-        sink = self._new_sink(approach, conflicts, here.values, stop)
+        sink = sink_of(self, approach, conflicts, here.values, stop)
         async with flowing(self, source, sink, budget, stop, big, here, there) as flow:
             yield flow
 
     def _scan(self, budget: ByteBudget, big: BigKeys, stop: anyio.Event) -> RedisSource:
-        frontier, patience = Frontier(self.trail.moved), self._patience(self.source, stop)
+        frontier, patience = Frontier(self.trail.moved), self.patience(self.source, stop)
         return scan_source(self, budget, big, stop, frontier, patience, self._not_settled)
 
     def _sync(self, budget: ByteBudget, big: BigKeys, stop: anyio.Event) -> FullSyncSource:
         return sync_source(self, budget, big, stop, self._kept, self._not_settled)
 
-    def _new_big(self, approach: Approach, conflicts: Conflicts, budget: ByteBudget, stop: anyio.Event) -> BigKeys:
-        return BigKeys(
-            self.source,
-            self.target,
-            BigOptions(
-                above_bytes=self.request.big_key_bytes,
-                cap_bytes=reply_cap_bytes(self.request),
-                job=self._job,
-                writing=self._writing(),
-                use=self.plan.keeps_use,
-            ),
-            approach=approach,
-            policy=self._policy(),
-            conflicts=conflicts,
-            folding=Folding(self._owners, self.tally) if self._owners is not None else None,
-            selection=self.selection,
-            written=self.written,
-            found_equal=self.found_equal,
-            tally=self.tally,
-            budget=budget,
-            landmarks=self.landmarks,
-            patience=(self._patience(self.source, stop), self._patience(self.target, stop)),
-            paced=lambda size_bytes: self.pace.wait(0, size_bytes),
-            stop=stop,
-            throttle=self.governor,
-            on_read=self.tracker.clean,
-            announce=self.trail.temporary,
-            bridge=self._bridge(),
-            captured=self.captured,
-        )
+    @property
+    def lossy_fields(self) -> bool:
+        """Whether hashes are written without deadlines of their fields."""
+        return allows_loss(self.request, self.target.features)
 
-    def _new_conflicts(self, values: ValuesOf, there: LiveKeyspace) -> Conflicts:
-        return Conflicts(
-            there,
-            self._policy(),
-            self.written,
-            self.found_equal,
-            self.tally,
-            values,
-            same_value,
-            self.kept,
-            doubtful=self._doubtful,
-            announced=self.announced,
-            source_version=lambda: self.source.features.dump_version,
-        )
-
-    def _new_sink(self, approach: Approach, conflicts: Conflicts, values: ValuesOf, stop: anyio.Event) -> RedisSink:
-        policy = self._policy()
-        rebuild = Rebuild(
-            self.source,
-            self.target,
-            approach,
-            values,
-            self.written,
-            self.trail,
-            self.tally,
-            replace=policy.replace,
-            landmarks=self.landmarks,
-            commands=self.request.format != RESTAMP,
-            on_loss=self._lost if LOSSY in self.request.allow else None,
-            captured=self.captured,
-        )
-        return RedisSink(
-            self.source,
-            self.target,
-            approach=approach,
-            policy=policy,
-            conflicts=conflicts,
-            rebuild=rebuild,
-            folding=Folding(self._owners, self.tally) if self._owners is not None else None,
-            written=self.written,
-            journal=self.trail,
-            tally=self.tally,
-            writing=self._writing(),
-            bridge=self._bridge(),
-            patience=self._patience(self.target, stop),
-            landmarks=self.landmarks,
-            cap_bytes=reply_cap_bytes(self.request),
-            use=self.plan.keeps_use,
-            captured=self.captured,
-        )
-
-    def _writing(self) -> str:
-        return LOGICAL if LOGICAL in (self.request.format, self.plan.writing) else self.request.format
-
-    def _lost(self, db: int, key: bytes, name: bytes, what: str) -> None:
-        """A key is written without *what*: listed once, and no finding of the proof."""
+    def lost(self, db: int, key: bytes, name: bytes, what: str) -> None:
+        """A key is written without *what*: listed once; the proof compares the rest of it."""
         mark = (self.mapping.dbs.get(db, db), name)
         if mark not in self.lossy:
-            self.lossy.add(mark)
-            self.rejected.add(mark)
+            self.lossy[mark] = ""
             if len(self.lossy) <= _MOST_TOLD:
                 shown = hashed_name(key) if self.request.hash_keys else shown_name(key)
-                self._observer.warning(f"db {db}: {shown} is written without {what} (--allow lossy)")
+                self.lossy[mark] = f"{what} of {shown}, db {db} (--allow lossy)"
+                self._observer.warning(f"not copied: {self.lossy[mark]}")
 
-    def _bridge(self) -> Bridge:
-        source, target = self.source, self.target
-        return bridge_between(
-            source.identity, source.features, target.identity, target.features, wish=self.request.format
-        )
+    @property
+    def later(self) -> int:
+        """Of a copy of one instant: so many keys are of a later one, as far as it has come."""
+        return self._later_before + (self._source.large if isinstance(self._source, FullSyncSource) else 0)
 
-    def _policy(self) -> ConflictPolicy:
-        return ConflictPolicy(
-            replace=self.request.on_conflict == "replace",
-            listed=self.request.on_conflict in ("", "fail"),
-            tolerance_ms=self.request.ttl_tolerance_ms,
-        )
-
-    def _patience(self, server: Server, stop: anyio.Event) -> Patience:
+    def patience(self, server: Server, stop: anyio.Event) -> Patience:
         return patience_with(self.request, server, self._observer.warning, stop)
 
     def settle_repeats(self, *, rewritten: bool) -> None:
@@ -395,6 +301,6 @@ class Engine:
                 self.tally.moved(fate, "repeated", max(0, counted - ledger.distinct()))
 
     def close(self) -> None:
-        for ledger in (self.written, self.found_equal, self.kept, self._doubtful, self.announced, self._owners):
+        for ledger in (self.written, self.found_equal, self.kept, self.doubtful, self.announced, self.owners):
             if ledger is not None:
                 ledger.close()

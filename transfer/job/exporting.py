@@ -41,6 +41,7 @@ from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
 from transfer.job.proof import Promised, march
 from transfer.job.record import record_run
+from transfer.job.replica import tell_standby
 from transfer.job.sources import PAGE_KEYS, links_to, sync_options
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
@@ -114,10 +115,10 @@ class ExportEngine(Engine):
         request, synced = self.request, self.route == "psync"
         return FileSink(
             making.opened,
-            self._job,
+            self.job,
             making.form,
             approach=Approach(self.mapping, self.tally),
-            folding=Folding(self._owners, self.tally) if self._owners is not None else None,
+            folding=Folding(self.owners, self.tally) if self.owners is not None else None,
             written=self.written if request.verify != "none" else None,
             names=BucketStore(0, spill_dir=request.spill_dir) if not synced else None,
             tally=self.tally,
@@ -154,7 +155,7 @@ class ExportEngine(Engine):
             ),
             budget=budget,
             tally=self.tally,
-            patience=self._patience(self.source, stop),
+            patience=self.patience(self.source, stop),
             stop=stop,
             throttle=self.governor,
             pace=self.pace,
@@ -193,8 +194,11 @@ class ExportRun(CopyRun):
         source = await open_one(self._request, self._request.source, self._report.job)
         source = await self._stand_by(source)
         plan = await cast(ExportPlanner, self._planner)(self._request, source)
+        if self._standby is not None:
+            tell_standby(plan, self._standby, self._request)
         self._store.save_plan(self._report.job, msgspec.json.encode(plan).decode())
         self._observer.planned(plan)
+        self._report.not_copied += plan.not_copied
         if self._request.dry_run:
             return
         check_approval(self._request, plan)
@@ -230,7 +234,7 @@ class ExportRun(CopyRun):
         """The file under its name, looked through; None if nothing is to be compared, or it was a stream."""
         started, request = time.monotonic(), self._request
         structlog.get_logger().info("reading", keys=plan.keys)
-        making = making_of(request, plan, source, await self._libraries(source), self._began_ms)
+        making = making_of(request, plan, source, await self._libraries(source, plan), self._began_ms)
         sink = engine.new_sink(making)
         try:
             async with self._ticking(plan):
@@ -266,8 +270,10 @@ class ExportRun(CopyRun):
         assert told is not None
         return AsOf(told.kind, told.from_ms, told.to_ms)  # type: ignore[arg-type]  # one of its two words
 
-    async def _libraries(self, source: Server) -> list[bytes]:
-        """The code of each; none where the server has no functions, or we may not ask."""
+    async def _libraries(self, source: Server, plan: CopyPlan) -> list[bytes]:
+        """The code of each that the plan names."""
+        if not plan.functions:
+            return []
         try:
             return [library.code for library in await source.asked(libraries_of)]
         except FunctionsRefusedError:

@@ -28,6 +28,7 @@ from transfer.job.engine import Engine
 from transfer.job.sources import largest_value_bytes, patience_with, reply_cap_bytes
 from transfer.model.errors import LinkError
 from transfer.model.tally import Tally
+from transfer.model.units import some
 from transfer.wire.link import ErrorReply, Reply
 
 Origins = list[tuple[int, bytes]]
@@ -98,7 +99,8 @@ class Extra:
         """Look at every key of the target once; sentences about it. Raises as `Changing.run`."""
         held, read = await self._names.held(self._engine.mapping.dbs), self._tally.counts.read
         if held * 2 < read:
-            return [f"nothing extra is deleted: {read:,} keys were read at the source, and {held:,} are there now"]
+            were_read = some(read, "key", "was", "were")
+            return [f"nothing extra is deleted: {were_read} read at the source, and {held:,} are there now"]
         engine, request = self._engine, self._engine.request
         target, cap_bytes = engine.target, reply_cap_bytes(request)
         patience = self._patience = patience_with(request, target, target.on_wait, stop)
@@ -106,7 +108,7 @@ class Extra:
             target, self._writer, patience, self._settle, stop, cap_bytes=cap_bytes, recheck=self._extra
         )
         await changing.run(self._groups())
-        return [f"{self.deleted:,} keys that the source does not have were deleted (--delete-extra)"]
+        return [f"{some(self.deleted, 'key')} that the source does not have: deleted (--delete-extra)"]
 
     async def _groups(self) -> AsyncGroups:
         target, types = self._engine.target, self._engine.request.types

@@ -35,6 +35,7 @@ from transfer.job.proof import Promised, choosing, march
 from transfer.job.record import record_run
 from transfer.job.replacement import Replacement
 from transfer.job.resume import moved, recognise
+from transfer.job.sinks import conflicts_of, sink_of
 from transfer.job.sources import flowing, largest_value_bytes
 from transfer.job.store import JobStore
 from transfer.job.trail import Facts, Trail, trail_path
@@ -111,8 +112,8 @@ class ImportEngine(Engine):
                 chosen=chosen,
                 use=self.plan.keeps_use,
             )
-            conflicts = self._new_conflicts(source.values, there)
-            sink = self._new_sink(approach, conflicts, source.values, stop)
+            conflicts = conflicts_of(self, source.values, there)
+            sink = sink_of(self, approach, conflicts, source.values, stop)
             async with flowing(self, source, sink, budget, stop, there) as flow:
                 yield flow
 
@@ -195,7 +196,7 @@ class ImportRun(CopyRun):
         target = self._engine.target
         self._engine.landmarks.target = await target.asked(some_names)
         if self._request.ttl == "rebase":
-            behind_ms = self._began_ms - self._file.saved_ms
+            behind_ms = self._began_ms - self._file.dated_ms
             self._file.now_ms = lambda: target.now_ms() - behind_ms
 
     async def _copy_functions(self, plan: CopyPlan, source: Server, target: Server) -> None:
@@ -204,7 +205,9 @@ class ImportRun(CopyRun):
         if not codes:
             return
         if narrows(self._request):
-            said = [f"{len(codes)} function libraries of the file: filters choose keys only"]
+            said = [
+                f"{len(codes)} function librar{'y' if len(codes) == 1 else 'ies'} of the file: filters choose keys only"
+            ]
         else:
             here = list(map(library_of, codes))
             counts = self._report.functions = await place_libraries(here, target, self._request.on_conflict)
@@ -219,8 +222,12 @@ class ImportRun(CopyRun):
 
     async def _date(self, source: Server) -> None:
         saved_ms, told = self._file.saved_ms, self._file.walk.as_of
-        kind = told.kind if told is not None else "instant"
-        self._report.as_of = AsOf(kind, saved_ms, (told and told.to_ms) or saved_ms, 0)
+        if not saved_ms:
+            return  # nobody knows
+        if told is None:
+            self._report.as_of = AsOf("instant", saved_ms, saved_ms, 0)
+        else:
+            self._report.as_of = AsOf(told.kind, told.from_ms, told.to_ms or told.from_ms, 0)
 
     async def _adopt(self, error: ReplacedError, source: Server, target: Server) -> list[str]:
         self._file.check_unchanged()
@@ -244,3 +251,4 @@ class ImportRun(CopyRun):
             promise=Promised(engine),
             throttle=UNTHROTTLED,
         )
+        self._file.check_unchanged()

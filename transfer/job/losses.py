@@ -6,6 +6,7 @@ from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import TransferError
 from transfer.model.report import Report
+from transfer.model.units import some
 
 Gone = tuple[int, int]
 """Keys that a server evicted, and keys that expired there, since it started."""
@@ -24,16 +25,17 @@ def evicted(before: Gone | None, after: Gone | None) -> str:
     """A sentence, or "" if nothing is known to have been evicted."""
     if before is None or after is None or after[0] <= before[0]:
         return ""
-    return (
-        f"the target evicted {after[0] - before[0]:,} keys meanwhile: its memory is too small, and its policy lets it"
-    )
+    keys = some(after[0] - before[0], "key")
+    return f"the target evicted {keys} meanwhile: its memory is too small, and its policy lets it"
 
 
 def expired(before: Gone | None, after: Gone | None) -> str:
     """A sentence, or "" if nothing is known to have expired; that is no loss, and explains missing keys."""
     if before is None or after is None or after[1] <= before[1]:
         return ""
-    return f"{after[1] - before[1]:,} keys reached their deadlines at the target meanwhile and are gone there"
+    count = after[1] - before[1]
+    said = some(count, "key", "reached its deadline", "reached their deadlines")
+    return f"{said} at the target meanwhile and {'is' if count == 1 else 'are'} gone there"
 
 
 def remedy(report: Report) -> str:

@@ -6,7 +6,7 @@ Engine -> _Kept (what the copy promised) + who knows of changes -> March -> Repo
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 import anyio
 
@@ -19,10 +19,11 @@ from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
 from transfer.job.sources import largest_value_bytes
-from transfer.model.plan import CopyRequest
+from transfer.model.plan import CopyRequest, allows_loss
 from transfer.model.ports import UNTHROTTLED, Observer, Throttle
 from transfer.model.report import Report
 from transfer.model.selection import Mapping, Selection
+from transfer.model.units import some
 from transfer.pipeline.buckets import BucketStore
 from transfer.pipeline.ledger import Ledger
 from transfer.report.meter import Meter
@@ -91,18 +92,19 @@ async def march(
                 both_ways=not request.keys_from,
                 mode="sample" if request.verify == "sample" else "full",
                 digest=request.digest,
+                lossy=isinstance(right, Server) and allows_loss(request, right.features),
             ),
             on_finding=observer.finding,
             on_progress=lambda keys: meter.count(keys),
         )
         async with anyio.create_task_group() as group:
             group.start_soon(_tick, meter, observer)
-            report.verify = result = await comparison.run()
+            with _blamed(left), _blamed(right):
+                report.verify = result = await comparison.run()
             group.cancel_scope.cancel()
     if comparison.leftovers:
-        text = (
-            f"{comparison.leftovers:,} temporary keys of interrupted copies are left at {right.where} (transfer:tmp:*)"
-        )
+        names = some(comparison.leftovers, "temporary key")
+        text = f"{names} of interrupted copies left at {right.where} (transfer:tmp:*)"
         observer.warning(text)
         report.notes.append(text)
     if request.digest == "canonical":
@@ -122,6 +124,10 @@ def sampled(selection: Selection, request: CopyRequest) -> Selection:
         sample=min(selection.sample, request.verify_sample),
         min_ttl_ms=selection.min_ttl_ms,
     )
+
+
+def _blamed(place: Server | DataFile) -> AbstractContextManager[None]:
+    return place.blamed() if isinstance(place, DataFile) else nullcontext()
 
 
 async def _tick(meter: Meter, observer: Observer) -> None:

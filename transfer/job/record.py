@@ -13,6 +13,7 @@ import anyio
 import msgspec
 import structlog
 
+from transfer.endpoint.redis.conflicts import CONFLICT_CODE
 from transfer.job.claim import begin
 from transfer.job.state_dir import passing
 from transfer.job.store import JobStore
@@ -25,6 +26,7 @@ from transfer.pipeline.flow import first_failure
 from transfer.report.log import quiet_unless_configured
 
 _REPORTED = 1000
+_MOST_CAUSES = 100
 """Rejected keys that a report names; the store has all of them."""
 
 Work = Callable[[JobStore, Report], Awaitable[None]]
@@ -77,6 +79,8 @@ def note_reject(reject: Reject, store: JobStore, report: Report, observer: Obser
     store.add_reject(report.job, reject)
     if len(report.rejects) < _REPORTED:
         report.rejects.append(reject)
+    if reject.code != CONFLICT_CODE and (reject.cause in report.causes or len(report.causes) < _MOST_CAUSES):
+        report.causes[reject.cause] = report.causes.get(reject.cause, 0) + 1
     observer.reject(reject)
 
 

@@ -154,7 +154,7 @@ class JobStore:
         through = code in (0, 3, 6, 7) or (error is None and bool(report.damage))
         state = "interrupted" if code in (130, 143) else "finished" if through else "failed"
         state = "cancelled" if isinstance(error, CancelledRunError) else state
-        kept = msgspec.json.encode(msgspec.structs.replace(report, rejects=[])).decode()
+        kept = msgspec.json.encode(msgspec.structs.replace(report, rejects=[], causes={})).decode()
         failure = msgspec.json.encode(stored_error(error)).decode() if error else None
         self._write(
             "UPDATE jobs SET state = ?,"

@@ -68,6 +68,7 @@ class Facts(msgspec.Struct, kw_only=True):
     held: int = 0
     lasting: int = 0
     until_ms: int = 0
+    read_later: int = 0
 
 
 class Trail:

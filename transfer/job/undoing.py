@@ -32,6 +32,7 @@ from transfer.model.plan import CHANGED_SINCE, CopyPlan, CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.record import NO_DEADLINE, hash_of_name, hashes_of_names
 from transfer.model.report import Report, VerifyResult
+from transfer.model.units import some
 from transfer.pipeline.buckets import BucketStore
 from transfer.wire.link import ErrorReply, Reply
 
@@ -201,7 +202,7 @@ class UndoRun(Act):
         self.report.data = Undone(self._undone, result.changed)
         if self._others:
             self.report.notes.append(
-                f"{len(self._others):,} keys were changed by others since and stay (--allow changed-since)"
+                f"{some(len(self._others), 'key')} changed by others since, left as found (--allow changed-since)"
             )
 
 

@@ -95,7 +95,10 @@ class PlaceError(UsageError):
     """A place (URL or file name) cannot be understood."""
 
     code = "E102"
-    default_hint = "a place reads redis://[user[:password]@]host[:port][/db]; transfer copy --help"
+    default_hint = (
+        "a server reads redis://host[:port][/db], with user:password and an at sign before the host where it asks for "
+        "them; a file ends in .xfer, .xfer.age, .rdb or .jsonl"
+    )
 
 
 class SamePlaceError(UsageError):
@@ -351,7 +354,7 @@ class FormatError(TransferError):
     """Bytes are not what their format promises."""
 
     code, exit_code = "E1200", 12
-    default_hint = "transfer verify FILE"
+    default_hint = "transfer verify FILE tells whether it is whole"
 
 
 class CutError(FormatError):

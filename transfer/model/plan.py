@@ -9,6 +9,8 @@ import msgspec
 from transfer.model.endpoint import Address, Features, Identity
 from transfer.model.units import show_ms
 
+LOSSY = "lossy"
+"""Hazard: keys are written without what the target cannot hold."""
 NO_UNDO, CHANGED_SINCE, CLEAR = "no-undo", "changed-since", "clear"
 """Hazards: keys are changed without their pre-images being kept; an undo writes over what others wrote since; keys are
 deleted because `clear` was said."""
@@ -89,6 +91,11 @@ def narrows(request: CopyRequest) -> bool:
     return named or request.sample < 1 or request.min_ttl_ms > 0
 
 
+def allows_loss(request: CopyRequest, target: Features) -> bool:
+    """Whether hashes are written without the deadlines of their fields, since the target has no such thing."""
+    return LOSSY in request.allow and not target.field_ttl
+
+
 class Hazard(msgspec.Struct, frozen=True):
     """Something in the plan that needs consent by name (`--allow NAME`)."""
 
@@ -131,7 +138,8 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     `changes_known_by` says how a difference is
     told from a change at the source: tracking | hashes. `keeps_use`: idletime | freq, carried with each key, or "".
     `act`: copy | undo | clear. `route`: scan | psync | rdb.
-    `functions`: names of the libraries that travel ahead of the keys.
+    `functions`: names of the libraries that travel ahead of the keys; `stranded`: of those that the target cannot have.
+    `not_copied`: what else is known not to travel, a line each.
     """
 
     source: Side
@@ -144,6 +152,8 @@ class CopyPlan(msgspec.Struct, kw_only=True):
     keeps_use: str = ""
     route: str = "scan"
     functions: list[str] = msgspec.field(default_factory=list)
+    stranded: list[str] = msgspec.field(default_factory=list)
+    not_copied: list[str] = msgspec.field(default_factory=list)
     hazards: list[Hazard] = msgspec.field(default_factory=list)
     warnings: list[str] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)

@@ -75,7 +75,8 @@ class DbTable(msgspec.Struct):
 class VerifyResult(msgspec.Struct):
     """Outcome of a comparison. `checked` counts keys of the source side, each once.
 
-    `rejected`: keys that the copy had rejected and that differ therefore; they are no findings again.
+    `rejected`: keys that the copy had rejected and that differ therefore; they are no findings again. `lossy`: equal
+    but for what the target cannot hold (--allow lossy); no matches, and no findings.
     """
 
     mode: str = "full"
@@ -89,6 +90,7 @@ class VerifyResult(msgspec.Struct):
     changed: int = 0
     not_from_source: int = 0
     rejected: int = 0
+    lossy: int = 0
     seconds: float = 0.0
     changes_known_by: str = "tracking"  # tracking | hashes | nothing
     digest: str = "pair"  # what the digests of the tables are made of: pair | canonical 1
@@ -102,12 +104,16 @@ class VerifyResult(msgspec.Struct):
 
 
 class AsOf(msgspec.Struct, frozen=True):
-    """What moment the copy is of. A SCAN copy is of an interval, never of an instant."""
+    """What moment the copy is of. A SCAN copy is of an interval, never of an instant.
+
+    `exceptions`: so many keys of an `instant` were read later, since their values were too large to be held.
+    """
 
     kind: str  # instant | interval
     from_ms: int = msgspec.field(name="from")
     to_ms: int = msgspec.field(name="to")
     writes_meanwhile: int
+    exceptions: int = 0
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +146,8 @@ class Report(msgspec.Struct, kw_only=True):
     """The `result` line and the summary are both made from this.
 
     `restarts`: how often a server was replaced; `resumed`: how often another process took over. `damage`: what of a
-    file could not be used (--salvage), a line for each place.
+    file could not be used (--salvage), a line for each place. `lossy`: keys that were written without what the target
+    cannot hold; `not_copied` names them. `causes`: why keys were rejected, and how many so, by this process.
     """
 
     command: str
@@ -161,6 +168,8 @@ class Report(msgspec.Struct, kw_only=True):
     rejects: list[Reject] = msgspec.field(default_factory=list)
     not_copied: list[str] = msgspec.field(default_factory=list)
     functions: FunctionCounts | None = None
+    lossy: int = 0
+    causes: dict[str, int] = msgspec.field(default_factory=dict)
     notes: list[str] = msgspec.field(default_factory=list)
     damage: list[str] = msgspec.field(default_factory=list)
     data: Any = None

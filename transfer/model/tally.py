@@ -5,6 +5,7 @@ from __future__ import annotations
 from transfer.model.errors import RejectLimitError
 from transfer.model.ports import RejectListener
 from transfer.model.report import KeyCounts, Reject
+from transfer.model.units import some
 
 
 class Tally:
@@ -51,7 +52,7 @@ class Tally:
         self.on_reject(Reject(db, key, code, cause))
         if self.counts.rejected > self.reject_limit:
             raise RejectLimitError(
-                f"more than {self.reject_limit:,} keys were rejected (--max-rejects); the last: {cause}",
+                f"more than {some(self.reject_limit, 'key')} rejected (--max-rejects); the last: {cause}",
                 rejected=self.counts.rejected,
             )
 

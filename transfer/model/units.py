@@ -95,3 +95,9 @@ def show_moment(ms: int) -> str:
         return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):
         return f"{ms} ms"
+
+
+def some(count: int, noun: str, one: str = "", many: str = "") -> str:
+    """`1 key`, `6,200 keys`; with a verb for each: `1 key was`, `2 keys were`."""
+    verb = one if count == 1 else many
+    return f"{count:,} {noun}{'s' * (count != 1)}" + (f" {verb}" if verb else "")

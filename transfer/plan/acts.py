@@ -10,7 +10,7 @@ from transfer.job.clearing import Counter
 from transfer.job.undoing import Contents
 from transfer.model.endpoint import Features, Identity
 from transfer.model.plan import CHANGED_SINCE, CLEAR, CopyPlan, CopyRequest, DbPlan, Hazard, Side
-from transfer.model.units import show_bytes
+from transfer.model.units import show_bytes, some
 from transfer.plan.capturing import plan_captures
 from transfer.plan.choices import filters_of
 from transfer.plan.databases import map_databases, refuse_missing
@@ -77,7 +77,7 @@ async def plan_clear(request: CopyRequest, target: Server, count: Counter) -> Co
     )
     if plan.keys:
         listed = ", ".join(f"database {row.target_db}: {row.keys:,} of {row.target_keys:,}" for row in rows if row.keys)
-        plan.hazards.append(Hazard(CLEAR, f"{plan.keys:,} keys of {there.side.place} are deleted ({listed})"))
+        plan.hazards.append(Hazard(CLEAR, f"{some(plan.keys, 'key')} of {there.side.place} to be deleted ({listed})"))
     most_bytes = round(there.side.dataset_bytes * plan.keys / there.keys) if there.keys else 0
     await plan_captures(plan, request, target, there, most_bytes)
     await _judge(plan, request, there, target)

@@ -9,8 +9,11 @@ from transfer.model.plan import BIG_KEY_BYTES, CopyRequest
 from transfer.report.names import shown_name
 
 
-def choices_of(request: CopyRequest, writing: str) -> dict[str, str]:
-    """Name of the flag -> what it says; flags that were not given and change nothing are left out."""
+def choices_of(request: CopyRequest, writing: str, *, loses: str = "") -> dict[str, str]:
+    """Name of the flag -> what it says; flags that were not given and change nothing are left out.
+
+    *loses*: why parts of keys are left out, "" if none are.
+    """
     said = {
         "conflicts": _conflicts(request.on_conflict),
         "format": f"{request.format} ({_FORMATS[writing]})",
@@ -24,6 +27,8 @@ def choices_of(request: CopyRequest, writing: str) -> dict[str, str]:
     said["max-skew"] = exact_ms(request.max_skew_ms)
     said["max-rejects"] = request.max_rejects
     said["on-full"] = request.on_full or "wait"
+    if loses:
+        said["lossy"] = "hashes are written without the deadlines of their fields: " + loses
     if request.delete_extra:
         said["extra"] = "keys of the target that the source does not have are deleted"
     said |= {name: text for name, text in filters_of(request).items() if text}

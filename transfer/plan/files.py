@@ -27,11 +27,13 @@ from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import file_use, saved_use
 from transfer.plan.look import Look, look_at, sample_key, unrest_later
-from transfer.plan.preflight import ROUTES, insecure, writing_of
+from transfer.plan.preflight import ROUTES, insecure, losses, users_left, writing_of
 from transfer.plan.route import choose_route
 from transfer.plan.standing import (
     changed_bytes,
+    functions_left,
     lacks,
+    place_functions,
     refuse_lost,
     refuse_replica,
     refuse_sentinel,
@@ -72,7 +74,7 @@ async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> C
         changes_known_by="file",
         route="rdb",
         skew_ms=0,
-        choices=choices_of(request, writing),
+        choices=choices_of(request, writing, loses=losses(request, there)),
         keeps_use=use,
         notes=_file_notes(file, request) + notes,
         warnings=[text for text in (*file_warnings(file), _room(request, file, there)) if text],
@@ -100,8 +102,14 @@ def file_side(file: DataFile) -> Side:
         maxmemory_bytes=0,
         maxmemory_policy="",
         clock_offset_ms=0,
-        about=f"{said}, saved {show_moment(file.saved_ms)}; {checksum_text(file)}",
+        about=f"{said}, {_saved_text(file)}; {checksum_text(file)}",
     )
+
+
+def _saved_text(file: DataFile) -> str:
+    if file.saved_ms:
+        return f"saved {show_moment(file.saved_ms)}"
+    return f"saved nobody knows when (last written {show_moment(file.dated_ms)})"
 
 
 def checksum_text(file: DataFile) -> str:
@@ -140,7 +148,10 @@ def _file_notes(file: DataFile, request: CopyRequest) -> list[str]:
 
 def _age(file: DataFile, request: CopyRequest) -> str:
     """How old it is, and what of it has passed."""
-    said = f"saved {show_ms(max(0, file.now_ms() - file.saved_ms))} ago"
+    ago = f"{show_ms(max(0, file.now_ms() - file.dated_ms))} ago"
+    said = f"saved {ago}" if file.saved_ms else f"it does not say when it was saved; the file was last written {ago}"
+    if request.ttl == "rebase" and not file.saved_ms:
+        said += ", and from then --ttl rebase counts"
     if not file.passed or request.ttl in ("drop", "rebase"):
         return said
     keys = "1 key is past its deadline" if file.passed == 1 else f"{file.passed:,} keys are past their deadlines"
@@ -215,8 +226,9 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
     hazards, notes = touch(here)
     plan.hazards += hazards + ([here.shard.hazard("source", here.side.place)] if here.shard else []) + insecure(request)
     plan.notes += notes
-    if here.users:
-        plan.warnings.append(f"{here.users} ACL user{' is' if here.users == 1 else 's are'} not in an RDB")
+    plan.not_copied += users_left(here)
+    nowhere = "lines of JSON have no place for code" if request.target.scheme == JSONL_SCHEME else ""
+    place_functions(plan, here, left=functions_left(request, here, dbs) or nowhere)
     if route.name == "scan":
         plan.notes.append("the file is of an interval, as a copy is: what is written meanwhile may be in it or not")
     if narrows(request):

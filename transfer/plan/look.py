@@ -8,6 +8,7 @@ import msgspec
 from transfer.codec import resp
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.abilities import unlikely_key
+from transfer.endpoint.redis.functions import why_no_functions
 from transfer.endpoint.redis.info import number, read_info
 from transfer.endpoint.redis.probe import Memory
 from transfer.endpoint.redis.rights import Role, user_of
@@ -34,6 +35,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         blocked: clients that wait in BLPOP, XREAD and the like.
         at_s: when it was looked, by the clock of the event loop.
         libraries: names of function libraries; users: ACL users besides `default`; none where we may not ask.
+        no_functions: why it takes no function libraries, "" if it does.
     """
 
     role: Role
@@ -45,6 +47,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     changes: int
     blocked: int
     libraries: list[str]
+    no_functions: str
     users: int
     at_s: float
 
@@ -63,7 +66,7 @@ async def look_at(server: Server, role: Role) -> Look:
     async with server.link(db=0) as link:
         memory = await probe.memory(link)
         changes, blocked = await _unrest(link)
-        libraries, users = await _extras(link)
+        libraries, no_functions, users = await _extras(link)
         identity = server.identity
         return Look(
             role=role,
@@ -85,6 +88,7 @@ async def look_at(server: Server, role: Role) -> Look:
             changes=changes,
             blocked=blocked,
             libraries=libraries,
+            no_functions=no_functions,
             users=users,
             at_s=anyio.current_time(),
         )
@@ -102,13 +106,14 @@ async def _unrest(link: Link) -> tuple[int, int]:
     return number(info, "rdb_changes_since_last_save"), number(info, "blocked_clients")
 
 
-async def _extras(link: Link) -> tuple[list[str], int]:
+async def _extras(link: Link) -> tuple[list[str], str, int]:
     request = resp.command("FUNCTION", "LIST") + resp.command("ACL", "USERS")
     libraries, users = await link.ask(request, 2)
     named = [user for user in users if user != b"default"] if isinstance(users, list) else []
     rows = libraries if isinstance(libraries, list) else []
     names = [dict(zip(row[::2], row[1::2], strict=True))[b"library_name"] for row in rows]
-    return [shown_name(name) for name in names], len(named)
+    refusal = why_no_functions(str(libraries)) if isinstance(libraries, ErrorReply) else ""
+    return [shown_name(name) for name in names], refusal, len(named)
 
 
 async def sample_key(server: Server, db: int, selection: Selection) -> bytes:

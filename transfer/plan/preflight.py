@@ -16,7 +16,7 @@ from transfer.endpoint.redis.bridge import LOGICAL, RAW, RESTAMP, way_of
 from transfer.endpoint.redis.server import Server
 from transfer.model.endpoint import Features
 from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
-from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows, skew_hazard
+from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, allows_loss, narrows, skew_hazard
 from transfer.model.selection import Mapping, Selection
 from transfer.plan.capturing import plan_captures
 from transfer.plan.choices import choices_of
@@ -26,14 +26,14 @@ from transfer.plan.look import Look, look_at, sample_key, unrest_later
 from transfer.plan.route import choose_route
 from transfer.plan.standing import (
     changed_bytes,
-    functions_notes,
+    functions_left,
     lacks,
+    place_functions,
     refuse_roles,
     refuse_same,
     size_warning,
     target_hazards,
     touch,
-    whole,
 )
 
 ROUTES = {"scan": "scan: page by page, key by key", "psync": "psync: one full sync, of one instant"}
@@ -67,10 +67,9 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
         writing=writing,
         changes_known_by="tracking" if here.side.features.tracking else "hashes",
         skew_ms=there.side.clock_offset_ms - here.side.clock_offset_ms,
-        choices=choices_of(request, writing),
+        choices=choices_of(request, writing, loses=losses(request, there)),
         keeps_use=use,
         route=route.name,
-        functions=here.libraries if whole(request, here, dbs) else [],
         hazards=route.hazards,
         warnings=route.warnings,
         notes=notes + route.notes,
@@ -82,6 +81,8 @@ async def plan_copy(request: CopyRequest, source: Server, target: Server) -> Cop
     plan.warnings += await _large_key_warnings(request, source, target, here, there, sampled)
     later = await unrest_later(target, there)
     _judge(plan, request, here, there, later)
+    refusal = f"{plan.target.identity.name} {there.no_functions}" if there.no_functions else ""
+    place_functions(plan, here, left=functions_left(request, here, dbs), no_functions=refusal)
     await plan_captures(plan, request, target, there, changed_bytes(there, plan.dbs), sampled["target"])
     return plan
 
@@ -213,7 +214,8 @@ def _judge(plan: CopyPlan, request: CopyRequest, here: Look, there: Look, later:
     hazards, notes = touch(here)
     plan.hazards += hazards
     plan.notes += notes
-    plan.warnings += [text for text in (size_warning(here, there, plan.dbs, request), *_not_copied(here)) if text]
+    plan.warnings += [text for text in (size_warning(here, there, plan.dbs, request),) if text]
+    plan.not_copied += users_left(here)
     plan.notes += _notes(plan, request, here)
 
 
@@ -229,11 +231,23 @@ def insecure(
     ]
 
 
-def _not_copied(here: Look) -> list[str]:
-    users = here.users
-    return [
-        f"{users} ACL user{' is' if users == 1 else 's are'} not copied" if users else "",
-    ]
+def losses(request: CopyRequest, there: Look) -> str:
+    """Why keys are written without some of their parts, "" if they are not."""
+    side = there.side
+    return f"{side.identity.name} has none (--allow lossy)" if allows_loss(request, side.features) else ""
+
+
+def rejected_hashes(target: Side) -> str:
+    """What becomes of parts that *target* cannot hold."""
+    return (
+        f"hashes whose fields have deadlines are rejected by name: {target.identity.name} has no such deadlines "
+        "(--allow lossy writes them without)"
+    )
+
+
+def users_left(here: Look) -> list[str]:
+    """ACL users never travel."""
+    return [f"{here.users} ACL user{'s' * (here.users != 1)}"] if here.users else []
 
 
 def _notes(plan: CopyPlan, request: CopyRequest, here: Look) -> list[str]:
@@ -246,7 +260,8 @@ def _notes(plan: CopyPlan, request: CopyRequest, here: Look) -> list[str]:
         notes.append("modules and unknown types are rejected by name when written by type")
     if not plan.source.features.tracking:
         notes.append("changes at the source are told by hashes of what was read: CLIENT TRACKING is not allowed there")
-    notes += functions_notes(plan, here)
+    if plan.source.features.field_ttl and not plan.target.features.field_ttl and "lossy" not in plan.choices:
+        notes.append(rejected_hashes(plan.target))
     if narrows(request):
         notes.append("filters apply: not all of the keys counted here are copied")
     return notes

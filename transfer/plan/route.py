@@ -13,7 +13,7 @@ from __future__ import annotations
 import msgspec
 
 from transfer.endpoint.redis.fullsync.cost import SyncCost, sync_cost
-from transfer.endpoint.redis.fullsync.spool import free_bytes
+from transfer.endpoint.redis.fullsync.spool import HEADROOM_BYTES, free_bytes
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import GuardError, LimitError, UsageError
 from transfer.model.plan import CopyRequest, Hazard
@@ -49,7 +49,7 @@ async def choose_route(request: CopyRequest, source: Server, here: Look, writing
     cost = await sync_cost(source)
     if cost.refusal:
         said = f"the source gives no full sync ({cost.refusal}): it is read by SCAN, and the copy is not of one instant"
-        return Route("scan", use, warnings=[said] if wanted else [], notes=[] if wanted else [said])
+        return Route("scan", use, warnings=[said])
     try:
         _refuse(cost, here, request.spill_dir)
     except (GuardError, LimitError) as error:
@@ -87,10 +87,11 @@ def _refuse(cost: SyncCost, here: Look, spill_dir: str) -> None:
             hint="--route scan needs no fork",
         )
     free = free_bytes(spill_dir)
-    if free < cost.used_bytes:
+    if free < cost.used_bytes + HEADROOM_BYTES:
         folder = spill_dir or "the folder for temporary files"
         raise LimitError(
-            f"the full sync may have {show_bytes(cost.used_bytes)}, and {folder} has room for {show_bytes(free)}",
+            f"the full sync may have {show_bytes(cost.used_bytes)}, and {folder} has {show_bytes(free)} free "
+            f"({show_bytes(HEADROOM_BYTES)} stay free)",
             hint="--spill-dir DIR names another folder; --route scan needs none",
             needed_bytes=cost.used_bytes,
             free_bytes=free,

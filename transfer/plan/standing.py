@@ -16,7 +16,7 @@ from transfer.model.errors import (
     TargetSizeError,
 )
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, narrows
-from transfer.model.units import show_bytes
+from transfer.model.units import show_bytes, some
 from transfer.plan.look import Look
 
 _MOST_NAMED = 10
@@ -108,20 +108,31 @@ def refuse_lost(source: Look) -> None:
         )
 
 
-def whole(request: CopyRequest, source: Look, dbs: dict[int, int]) -> bool:
-    """Whether everything that the source holds is copied: then its functions, which are no database's, travel too."""
-    return not narrows(request) and source.keyspace.keys() <= dbs.keys()
+def functions_left(request: CopyRequest, source: Look, dbs: dict[int, int]) -> str:
+    """Why functions, which are no database's, do not travel: only where all that the source holds is copied they do."""
+    whole = not narrows(request) and source.keyspace.keys() <= dbs.keys()
+    return "" if whole else "only a part of the source is copied"
 
 
-def functions_notes(plan: CopyPlan, source: Look) -> list[str]:
-    """What becomes of the source's function libraries."""
+def place_functions(plan: CopyPlan, source: Look, *, left: str, no_functions: str = "") -> None:
+    """Say in *plan* what becomes of the source's function libraries.
+
+    Args:
+        left: why they are left out, "" if they are not.
+        no_functions: why the target refuses all of them, "" if it does not.
+    """
     count = len(source.libraries)
     if not count:
-        return []
+        return
     named = f"{count} function librar{'y' if count == 1 else 'ies'} ({', '.join(source.libraries[:_MOST_NAMED])})"
-    if plan.functions:
-        return [f"{named} travel ahead of the keys"]
-    return [f"{named} do not travel: only a part of the source is copied"]
+    if left:
+        plan.not_copied.append(f"{named}: {left}")
+    elif no_functions:
+        plan.stranded = source.libraries
+        plan.notes.append(f"{named} do{'es' * (count == 1)} not travel: {no_functions}")
+    else:
+        plan.functions = source.libraries
+        plan.notes.append(f"{named} travel{'s' * (count == 1)} ahead of the keys")
 
 
 def needed_bytes(source: Look, dbs: list[DbPlan]) -> int:
@@ -177,11 +188,16 @@ def target_hazards(target: Look, later: tuple[int, int], dbs: list[DbPlan], requ
     changes, blocked = later
     if changes > target.changes:
         found.append(
-            Hazard("busy-target", f"others write to the target {place}: {changes - target.changes:,} changes in 0.5 s")
+            Hazard(
+                "busy-target",
+                f"others write to the target {place}: {some(changes - target.changes, 'change')} in 0.5 s",
+            )
         )
     elif blocked or target.blocked:
         waiting = max(blocked, target.blocked)
-        found.append(Hazard("busy-target", f"{waiting} clients of the target {place} wait in a blocking command"))
+        found.append(
+            Hazard("busy-target", f"{some(waiting, 'client')} of the target {place} waiting in a blocking command")
+        )
     return found
 
 

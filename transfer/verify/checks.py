@@ -48,6 +48,13 @@ def compare(left: Value, right: Value) -> tuple[Verdict, str]:
     return (Verdict.VALUE, detail) if detail else (Verdict.MATCH, "")
 
 
+def same_but_deadlines(left: Value, right: Value) -> bool:
+    """Whether the right is a hash with the fields of the left and none of the deadlines that the left's have."""
+    if not isinstance(left, HashValue) or not isinstance(right, HashValue):
+        return False
+    return left.fields == right.fields and not right.deadlines
+
+
 def deadlines_match(left_ms: int, right_ms: int, tolerance_ms: int) -> bool:
     """Whether both have no deadline, or both have one and they are at most *tolerance_ms* apart."""
     if (left_ms == NO_DEADLINE) != (right_ms == NO_DEADLINE):

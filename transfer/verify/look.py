@@ -24,7 +24,7 @@ from transfer.codec.unordered import same_items
 from transfer.model.report import Verdict
 from transfer.model.selection import Mapping, Selection
 from transfer.model.value import ReadValue, Value
-from transfer.verify.checks import compare
+from transfer.verify.checks import compare, same_but_deadlines
 from transfer.verify.deadlines import Deadlines
 from transfer.verify.hashes import Hashes
 from transfer.verify.sides import Keyspace, LargeValue, Reading
@@ -63,6 +63,8 @@ class Sight(msgspec.Struct):
     right_ms: int
     left_hash: bytes = b""
     right_hash: bytes = b""
+    lossy: bool = False
+    """But for deadlines of fields, which the right cannot hold, it is equal."""
     large: bool = False
     """It was compared in pieces: `left` is None although the left may have it."""
 
@@ -125,8 +127,10 @@ class Looker:
         mapping: Mapping,
         deadlines: Deadlines,
         hashes: Hashes,
+        *,
+        lossy: bool = False,
     ) -> None:
-        self._left, self._right = left, right
+        self._left, self._right, self._lossy = left, right, lossy
         self._hashes = hashes
         self._selection, self._mapping, self._deadlines = selection, mapping, deadlines
         self._one_family = left.vendor == right.vendor
@@ -264,7 +268,16 @@ class Looker:
             self._equal_values(both, ours.digest, theirs.digest, look)
         elif not self._deadlines.over(both.left_ms):
             right_hash = b"" if verdict is Verdict.MISSING else theirs.digest or b"unread"
-            look.apart.append(both.large_sight(verdict, detail, ours.digest or b"unread", right_hash))
+            sight = both.large_sight(verdict, detail, ours.digest or b"unread", right_hash)
+            sight.lossy = verdict is Verdict.VALUE and await self._large_but_deadlines(left_db, both, theirs)
+            look.apart.append(sight)
+
+    async def _large_but_deadlines(self, left_db: int, both: _Both, theirs: LargeValue) -> bool:
+        """Whether a large hash is equal but for what the right cannot hold."""
+        if not self._lossy or theirs.kind != "hash" or not self._deadlines.fit(both.left_ms, both.right_ms):
+            return False
+        ours = await self._left.large(left_db, both.key, field_deadlines=False)
+        return not ours.problem and ours.digest == theirs.digest
 
     async def _compare_values(self, left_db: int, right_db: int, some: list[_Both], look: Look) -> None:
         """Compare *some* by value; a value that is large by itself waits until no other such is held."""
@@ -296,7 +309,10 @@ class Looker:
         if verdict is Verdict.MATCH or left_hash == right_hash:
             self._equal_values(both, left_hash, left_hash, look)
         elif not self._deadlines.over(both.left_ms):
-            look.apart.append(both.sight(verdict, detail, left_hash, right_hash))
+            sight = both.sight(verdict, detail, left_hash, right_hash)
+            fit = self._lossy and self._deadlines.fit(both.left_ms, both.right_ms)
+            sight.lossy = fit and same_but_deadlines(ours.value, theirs.value)
+            look.apart.append(sight)
 
     def _hashes_of(self, both: _Both) -> tuple[bytes, bytes]:
         """Of both payloads, b"" where there is none."""

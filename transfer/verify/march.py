@@ -70,7 +70,7 @@ class March:
         self._on_finding, self._on_progress = on_finding, on_progress
         deadlines = Deadlines(mapping.ttl, options.ttl_tolerance_ms, left, right)
         self._deadlines = deadlines
-        self._looker = Looker(left, right, selection, mapping, deadlines, HASHES[options.digest])
+        self._looker = Looker(left, right, selection, mapping, deadlines, HASHES[options.digest], lossy=options.lossy)
         self.result = VerifyResult(mode=options.mode)
         self.tables: list[DbTable] = []
         self.leftovers = 0

@@ -21,7 +21,7 @@ from transfer.model.record import NO_DEADLINE
 from transfer.model.report import Finding, Verdict, VerifyResult
 from transfer.verify.deadlines import Deadlines
 from transfer.verify.digest import DbTally, name_hash
-from transfer.verify.look import Equal, Looker, Sight
+from transfer.verify.look import Equal, Look, Looker, Sight
 from transfer.verify.sides import Changes, NewRecords, Promise
 
 _SUSPECT_KEYS = 20_000
@@ -73,7 +73,7 @@ class Rounds:
         absent: list[bytes] = []
         async for look in self._looker.look(left_db, self._tally.db, keys):
             self._note_equal(look.equal)
-            for sight in look.apart:
+            for sight in self._apart(look):
                 if sight.verdict is Verdict.EXTRA and sight.key in deferred:
                     absent.append(sight.key)
                 else:
@@ -115,13 +115,23 @@ class Rounds:
         for left_db, keys in suspects.items():
             async for look in self._looker.look(left_db, self._tally.db, list(dict.fromkeys(keys))):
                 self._note_equal(look.equal)
-                if last and look.apart:
+                apart = self._apart(look)
+                if last and apart:
                     await self._changes.catch_up()
-                    for sight in look.apart:
+                    for sight in apart:
                         self._conclude(sight)
-                elif look.apart:
-                    remaining[left_db] += [sight.key for sight in look.apart]
+                elif apart:
+                    remaining[left_db] += [sight.key for sight in apart]
         return remaining
+
+    def _apart(self, look: Look) -> list[Sight]:
+        """What differs by more than was left out on purpose; the others are counted."""
+        for sight in look.apart:
+            if sight.lossy and self._first_time(sight.name):
+                self._note_sides(sight)
+                self.left_apart += 1
+                self._result.lossy += 1
+        return [sight for sight in look.apart if not sight.lossy]
 
     def _note_equal(self, equal: Equal) -> None:
         if not equal.names:

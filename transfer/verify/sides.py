@@ -70,8 +70,8 @@ class Keyspace(Protocol):
     async def values(self, db: int, keys: list[bytes]) -> list[ReadValue]:
         """The value of each of *keys*."""
 
-    async def large(self, db: int, key: bytes) -> LargeValue:
-        """What a key too large to be read whole holds."""
+    async def large(self, db: int, key: bytes, *, field_deadlines: bool = True) -> LargeValue:
+        """What a key too large to be read whole holds; without *field_deadlines* those of a hash do not count."""
 
     async def population(self, db: int) -> Population | None:
         """Of *db* now; None where this side does not tell."""
@@ -151,6 +151,7 @@ class MarchOptions(msgspec.Struct, frozen=True):
     `comparers`: pages compared at once. `pauses_s`: before each round in which differing keys are read
     again. `both_ways` False leaves the keys of the target alone that no key of the source leads to
     (a copy of named keys). `mode` is for the result: full | sample. `digest`: pair | canonical, as in hashes.py.
+    `lossy`: the right cannot hold deadlines of fields, and a hash without them is no difference, but counted apart.
     """
 
     ttl_tolerance_ms: int = 500
@@ -159,3 +160,4 @@ class MarchOptions(msgspec.Struct, frozen=True):
     both_ways: bool = True
     mode: str = "full"
     digest: str = "pair"
+    lossy: bool = False

@@ -196,7 +196,7 @@ def _host_port(text: str) -> tuple[str, int]:
     if "," in host:
         raise PlaceError("several hosts in one place are not served yet", hint="give the URL of one server")
     if not text.startswith("[") and host and not _HOST.fullmatch(host):
-        raise PlaceError("a host name cannot hold such characters", hint="redis://[user[:password]@]host[:port][/db]")
+        raise PlaceError("a host name cannot hold such characters", hint="a server reads redis://host[:port][/db]")
     if tail and not tail.startswith(":"):
         raise PlaceError("after the ] comes :port or nothing", hint="redis://[::1]:6379")
     return host or "localhost", _port(tail.removeprefix(":"))

@@ -67,15 +67,23 @@ async def run_verify_file(path: str, identity: str = "", *, deep: bool, hash_key
     file, found = await check_values(walk) if values else (await DataFile.open(walk), Soundness())
     if found.unsound:
         raise _unsound(file, found, hash_keys=hash_keys)
-    checked = "every value decoded" if values else "every block, their chain, index and manifest"
+    checked = _values_text(found) if values else "every block, their chain, index and manifest"
     lines = [
         f"WHOLE  {printable(file.where)}: {counted(file.keys)}, {checked}, in {show_ms(file.seconds * 1000)}",
         f"  {file_side(file).about}",
     ]
     if found.opaque:
-        lines.append(f"  {found.opaque:,} values are a module's, or of a newer type: their structure alone was checked")
+        which = "value is" if found.opaque == 1 else "values are"
+        lines.append(f"  {found.opaque:,} {which} a module's, or of a newer type: the structure alone was checked")
     lines += [f"warning: {text}" for text in file_warnings(file)]
     return lines, {**_file_data(file), "decoded": found.decoded, "opaque": found.opaque, "unsound": 0}, 0
+
+
+def _values_text(found: Soundness) -> str:
+    """How many values were decoded."""
+    if not found.opaque:
+        return "every value decoded"
+    return f"{found.decoded:,} of {found.decoded + found.opaque:,} values decoded"
 
 
 def _unsound(file: DataFile, found: Soundness, *, hash_keys: bool) -> FormatError:
@@ -87,7 +95,7 @@ def _unsound(file: DataFile, found: Soundness, *, hash_keys: bool) -> FormatErro
     return FormatError(
         text,
         where=file.where,
-        hint="an import leaves those keys out and lists them",
+        hint=f"transfer import {file.where} URL leaves those keys out and lists them",
         offset=first.offset,
         db=first.db,
         unsound=found.unsound,
@@ -174,7 +182,7 @@ def _file_data(file: DataFile) -> dict[str, Any]:
         "rdb_version": walk.version,
         "vendor": file.vendor,
         "server": file.server,
-        "saved_ms": file.saved_ms,
+        "saved_ms": file.saved_ms or None,
         "size_bytes": file.size_bytes,
         "used_memory_bytes": file.used_memory_bytes,
         "checksum": walk.checksum,

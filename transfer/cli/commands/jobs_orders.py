@@ -17,6 +17,7 @@ from transfer.cli.told import with_state
 from transfer.job.orders import ENDS_WITHIN_S, Word, give, runs, wait_end
 from transfer.job.rows import Job
 from transfer.job.store import JobStore
+from transfer.model.units import some
 
 _JOB = Annotated[str, Parameter(show_default=False)]
 _NOT_YET_EXIT = 1
@@ -74,7 +75,7 @@ def _data(word: Word, job: Job) -> dict[str, object]:
 
 
 def _told(word: Word, job: Job) -> str:
-    written = f", {job.report.keys.written:,} keys written" if job.report else ""
+    written = f", {some(job.report.keys.written, 'key')} written" if job.report else ""
     if runs(job):
         return f"has not ended within {ENDS_WITHIN_S:g} s; transfer jobs show {job.job} tells when it has"
     if job.state != _OBEYED[word]:

@@ -9,6 +9,7 @@ from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from transfer.cli.effect import kind_of, refuse_idle
 from transfer.cli.options import Moving
 from transfer.cli.request import copy_request
 from transfer.model.errors import PlaceError
@@ -26,7 +27,9 @@ def move(source: str, target: str, command: str, said: Moving, **more: Any) -> i
 
     groups = {field.name: getattr(said, field.name) for field in fields(said) if field.name != "talk"}
     request = copy_request(source, target, **more, **groups)
-    return conduct(mover(request, command), request, said.talk, no_input=said.consent.no_input)
+    run = mover(request, command)
+    refuse_idle(kind_of(request.source, request.target), groups.values())
+    return conduct(run, request, said.talk, no_input=said.consent.no_input)
 
 
 def mover(request: CopyRequest, command: str, job: str = "") -> Run:

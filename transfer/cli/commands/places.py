@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from transfer.cli.effect import refuse_all
 from transfer.cli.options import PLACE, Names, Talk, Waits
 from transfer.cli.options_files import OneKey, Opening
 from transfer.cli.outcome import run_and_tell
@@ -37,7 +38,9 @@ def inspect(
     if one.key is not None or one.db is not None:
         return _one_key(address, one, talk)
     if address.is_file:
+        refuse_all((waits,), "a file is read here")
         return run_and_tell("inspect", talk, lambda: run_inspect_file(address.path, opening.identity, hash_keys=hashed))
+    refuse_all((opening,), "it is no encrypted archive")
     return run_and_tell(
         "inspect",
         talk,
@@ -77,6 +80,19 @@ def doctor(
 
     connect_ms, timeout_ms = waits_ms(waits)
     one, two = place(source, "source"), place(target, "target") if target is not None else None
+    _refuse_files(one, two)
     return run_and_tell(
         "doctor", talk, lambda: run_doctor(one, two, connect_timeout_s=connect_ms / 1000, timeout_s=timeout_ms / 1000)
     )
+
+
+def _refuse_files(one: Address, two: Address | None) -> None:
+    """A file cannot be asked anything; each kind of question has a command of its own."""
+    file = one if one.is_file else two
+    if file is None or not file.is_file:
+        return
+    hint = f"transfer verify {file} tells whether it is whole, transfer inspect {file} what is in it"
+    if two is not None:
+        act = "import" if one.is_file else "export"
+        hint = f"transfer {act} {one} {two} --dry-run tells what would be done"
+    raise UsageError(f"doctor asks servers, and {file} is a file", hint=hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from transfer.cli.effect import refuse_all, refuse_idle
 from transfer.cli.options import PLACE, Allow, Extent, GiveUp, Keep, Names, Proof, Rename, Store, Talk, Waits, What
 from transfer.cli.options_files import Deep, Opening
 from transfer.cli.request import copy_request, place
@@ -49,6 +50,7 @@ def verify(
     from transfer.cli.conduct import conduct
 
     if b is None:
+        refuse_all((what, rename, extent, proof, keep, waits, give_up, consent), "one file is looked at, by itself")
         return _alone(a, talk, names, opening, deep=deep.deep)
 
     if deep.deep:
@@ -70,6 +72,9 @@ def verify(
         names=names,
         opening=opening,
     )
+    refuse_idle("verify", (keep,))
+    if not request.source.encrypted and not request.target.encrypted:
+        refuse_all((opening,), "neither place is an encrypted archive")
     return conduct(_verify, request, talk, no_input=True)
 
 

@@ -77,6 +77,7 @@ def result_fields(report: Report, code: int, error: TransferError | None) -> dic
         "verify": _plain(report.verify) if report.verify else None,
         "dbs": _plain(report.dbs),
         "functions": _functions(report.functions) if report.functions else None,
+        "lossy": report.lossy,
         "not_copied": report.not_copied,
         "notes": report.notes,
         "damage": report.damage,
@@ -118,10 +119,12 @@ class JsonObserver:
             self._head()
 
     def planned(self, plan: CopyPlan) -> None:
-        from transfer.cli.render.plan import plan_json
+        from transfer.cli.render.plan import plan_json, plan_warnings
 
         self._plan_hash = plan.fingerprint()
         self._head(**plan_json(plan))
+        for text in plan_warnings(plan):
+            self.warning(text)
 
     async def consent(self, plan: CopyPlan, hazards: list[Hazard]) -> bool:
         return await accepted(plan, hazards, self.request, self._no_input, self._err)

@@ -19,8 +19,8 @@ from transfer.report.names import printable
 _INDENT = "  "
 
 
-def plan_lines(plan: CopyPlan, allowed: Collection[str] = ()) -> list[str]:
-    """Lines of text without colour; the hazards named in *allowed* are marked as accepted."""
+def plan_lines(plan: CopyPlan, allowed: Collection[str] = (), *, warnings: bool = True) -> list[str]:
+    """Lines of text without colour; the hazards named in *allowed* are marked as accepted. *warnings*: those, too."""
     lines = [_first_line(plan), ""]
     lines += [] if plan.act == "clear" else _side_lines("source", plan.source)
     lines += _side_lines("target", plan.target)
@@ -28,13 +28,18 @@ def plan_lines(plan: CopyPlan, allowed: Collection[str] = ()) -> list[str]:
     lines += _aligned([(name, printable(text)) for name, text in plan.choices.items()])
     if abs(plan.skew_ms) > 1:
         lines.append(f"{_INDENT}clocks: the target is {show_ms(abs(plan.skew_ms))} {_ahead(plan.skew_ms)} the source")
-    if plan.hazards or plan.warnings or plan.notes:
+    if plan.hazards or plan.notes or (warnings and plan_warnings(plan)):
         lines.append("")
     for hazard in plan.hazards:
         lines += _hazard_lines(hazard, accepted=hazard.name in allowed)
-    lines += [f"warning: {printable(text)}" for text in plan.warnings]
+    lines += [f"warning: {printable(text)}" for text in plan_warnings(plan)] if warnings else []
     lines += [f"note: {printable(text)}" for text in plan.notes]
     return lines
+
+
+def plan_warnings(plan: CopyPlan) -> list[str]:
+    """What a person must hear of, also who sees no plan."""
+    return [*plan.warnings, *(f"not copied: {text}" for text in plan.not_copied)]
 
 
 def plan_json(plan: CopyPlan) -> dict[str, Any]:
@@ -64,7 +69,8 @@ def plan_json(plan: CopyPlan) -> dict[str, Any]:
             for hazard in plan.hazards
         ],
         "functions": list(plan.functions),
-        "warnings": list(plan.warnings),
+        "warnings": plan_warnings(plan),
+        "not_copied": list(plan.not_copied),
         "notes": list(plan.notes),
     }
 

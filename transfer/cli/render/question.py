@@ -11,6 +11,7 @@ import anyio
 
 from transfer.cli.render.out import Out
 from transfer.model.plan import CopyPlan, CopyRequest, Hazard
+from transfer.model.units import some
 from transfer.report.names import printable
 
 
@@ -31,8 +32,8 @@ async def accepted(plan: CopyPlan, hazards: list[Hazard], request: CopyRequest, 
 
 def _sides(plan: CopyPlan) -> list[str]:
     """Host, databases and key counts of both sides."""
-    into = ", ".join(f"db{row.target_db} {row.target_keys:,} keys" for row in plan.dbs) or "no keys"
-    return [f"  from {plan.source.place}: {plan.keys:,} keys", f"  into {plan.target.place}: {into}"]
+    into = ", ".join(f"db{row.target_db} {some(row.target_keys, 'key')}" for row in plan.dbs) or "no keys"
+    return [f"  from {plan.source.place}: {some(plan.keys, 'key')}", f"  into {plan.target.place}: {into}"]
 
 
 def _terminal() -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from transfer.cli.told import with_state
-from transfer.model.report import DbTable, Finding, KeyCounts, Reject, Report, VerifyResult
-from transfer.model.units import show_bytes, show_count, show_ms
+from transfer.model.report import AsOf, DbTable, Finding, KeyCounts, Reject, Report, VerifyResult
+from transfer.model.units import show_bytes, show_count, show_moment, show_ms, some
 from transfer.report.names import hashed_name, printable, shown_name, without_quoted
 
 Paint = Callable[[str, str], str]
@@ -79,10 +79,13 @@ def verdict_lines(report: Report, paint: Paint) -> list[str]:
         lines.append(
             "  whether these keys changed at the source meanwhile cannot be told here: they count as differences"
         )
+    if found.lossy:
+        keys = "1 key is" if found.lossy == 1 else f"{found.lossy:,} keys are"
+        lines.append(f"  {keys} equal but for deadlines of fields, which the target cannot hold (--allow lossy)")
     if found.rejected:
         lines.append(f"  {found.rejected:,} rejected: listed above, not proved")
     if found.not_from_source:
-        lines.append(f"  {found.not_from_source:,} keys of the target are not from this source and were left alone")
+        lines.append(f"  {some(found.not_from_source, 'key')} of the target not from this source, left alone")
     return lines
 
 
@@ -127,6 +130,8 @@ def _head(report: Report, found: VerifyResult, paint: Paint) -> str:
         return paint("NOT VERIFIED", "yellow")
     if found.rejected:
         return paint("PARTLY VERIFIED", "yellow")
+    if found.lossy:
+        return paint("SAME BUT FOR LOSSES" if report.command == "verify" else "VERIFIED BUT FOR LOSSES", "yellow")
     return paint("SAME" if report.command == "verify" else "VERIFIED", "green")
 
 
@@ -139,16 +144,22 @@ def _amounts(report: Report) -> list[str]:
         f"{show_ms(report.seconds * 1000)}, {rate} keys/s, {amounts}, peak memory {show_bytes(report.peak_rss_bytes)}"
     )
     lines = [line + (f", {report.restarts} restarts" if report.restarts else "")]
-    as_of = report.as_of
-    if as_of is not None and as_of.kind == "interval":
-        span = show_ms(as_of.to_ms - as_of.from_ms)
-        writes = f"{as_of.writes_meanwhile:,} writes at the source meanwhile"
-        lines.append(f"as of an interval of {span}, not of one instant: {writes}")
-    return lines
+    return lines + ([_as_of_line(report.as_of)] if report.as_of is not None else [])
+
+
+def _as_of_line(as_of: AsOf) -> str:
+    """What moment the data is of."""
+    writes = f"{as_of.writes_meanwhile:,} write{'s' * (as_of.writes_meanwhile != 1)} at the source meanwhile"
+    if as_of.kind == "interval":
+        return f"as of an interval of {show_ms(as_of.to_ms - as_of.from_ms)}, not of one instant: {writes}"
+    later = as_of.exceptions
+    but = f", but for {later:,} large key{'s' * (later != 1)} read later" if later else ""
+    return f"as of one instant, {show_moment(as_of.from_ms)}{but}"
 
 
 def _notes(report: Report) -> list[str]:
-    return [*report.notes, *(f"not copied: {text}" for text in report.not_copied)]
+    said = [f"not copied: {text}" for text in report.not_copied[:LISTED_MOST]]
+    return [*report.notes, *said, *_more(len(report.not_copied) - len(said), "not copied", "--json lists them")]
 
 
 def _name(key: bytes, hash_keys: bool) -> str:

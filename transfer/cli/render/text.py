@@ -57,13 +57,17 @@ class TextObserver:
             self._head()
 
     def planned(self, plan: CopyPlan) -> None:
-        from transfer.cli.render.plan import plan_lines
+        from transfer.cli.render.plan import plan_lines, plan_warnings
 
         self._plan_hash = plan.fingerprint()
-        first, *rest = (printable(redacted(line)) for line in plan_lines(plan, self.request.allow))
+        dry = self.request.dry_run
+        lines = plan_lines(plan, self.request.allow, warnings=dry)
+        first, *rest = (printable(redacted(line)) for line in lines)
         self._head(first.removeprefix("copy "))
         if not self._quiet:
             self._out.say(*rest)
+        for text in [] if dry else plan_warnings(plan):
+            self.warning(text)
 
     async def consent(self, plan: CopyPlan, hazards: list[Hazard]) -> bool:
         return await accepted(plan, hazards, self.request, self._no_input, self._err)

@@ -30,7 +30,7 @@ from transfer.codec.archive.payloads import Item
 from transfer.codec.archive.reader import ArchiveReader
 from transfer.codec.archive.salvage import Damage, SalvageReader
 from transfer.endpoint.file.block import Block
-from transfer.model.errors import ChecksumError, FormatError
+from transfer.model.errors import ChecksumError, CutError, FormatError
 
 _READ_BYTES = 1 << 20
 _RECENT, _RECENT_BYTES = 6, 16 << 20
@@ -120,7 +120,9 @@ class ArchiveWalk:
         if self._kept is None:
             self._kept = self._opened(self.path)  # opening an encrypted file anew means reading it from its start
         self._kept.seek(start)
-        return next(self._blocks(self._read(self._kept, start), noting=False))
+        for block in self._blocks(self._read(self._kept, start), noting=False):
+            return block
+        raise CutError(f"there is no key at offset {start:,} any more")
 
     def close(self) -> None:
         """Let go of the file."""

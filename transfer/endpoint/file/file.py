@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from transfer.codec.rdb.items import Use
 from transfer.endpoint.file.block import Block, Walk
 from transfer.endpoint.file.index import NameIndex, NoIndex
 from transfer.model.endpoint import RDB_SCHEME, Features, Identity
-from transfer.model.errors import FileMissingError, FormatError, ReplacedError, TransferError
+from transfer.model.errors import FileMissingError, FormatError, ReplacedError
 from transfer.model.record import NO_DEADLINE
 
 _first = itemgetter(0)
@@ -107,8 +108,13 @@ class DataFile:
 
     @property
     def saved_ms(self) -> int:
-        """When it was saved, as it says; else when it was written."""
-        return self.walk.saved_ms or int(self.path.stat().st_mtime * 1000)
+        """When it was saved, as it says; 0 if it does not."""
+        return self.walk.saved_ms
+
+    @property
+    def dated_ms(self) -> int:
+        """When it was saved; failing that, when it was last written, which is later, or a copy's date."""
+        return self.saved_ms or int(self.path.stat().st_mtime * 1000)
 
     @property
     def used_memory_bytes(self) -> int:
@@ -119,8 +125,8 @@ class DataFile:
     @property
     def server(self) -> str:
         """Who saved it: `Redis 7.0.15`, as far as it says."""
-        said = (self.walk.aux.get(b"valkey-ver") or self.walk.aux.get(b"redis-ver") or b"?").decode(errors="replace")
-        return f"{self.vendor.capitalize()} {said}"
+        said = (self.walk.aux.get(b"valkey-ver") or self.walk.aux.get(b"redis-ver") or b"").decode(errors="replace")
+        return f"{self.vendor.capitalize()} {said}" if said else "an unknown server"
 
     def counts(self) -> dict[int, tuple[int, int]]:
         """Database -> keys, keys with a deadline."""
@@ -152,7 +158,12 @@ class DataFile:
         file.index = index or NoIndex()
         with failures_of(path):
             file._stamp, file.size_bytes = _stamp(path)
-            await file._look_through(on_block, starts=starts or file.index.wanted)
+            try:
+                await file._look_through(on_block, starts=starts or file.index.wanted)
+            except FormatError as error:
+                if not walk.version and error.hint == FormatError.default_hint:
+                    error.hint = "nothing of it can be read: look what it is; a file is read as its ending says"
+                raise
         file._know()
         file.seconds = time.monotonic() - began
         return file
@@ -210,6 +221,19 @@ class DataFile:
         self.index.close()
         self.walk.close()
 
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """What cannot be read within the block is told as the change of the file, if it was changed.
+
+        Raises:
+            ReplacedError
+        """
+        try:
+            yield
+        except FormatError:
+            self.check_unchanged()
+            raise
+
     def check_unchanged(self) -> None:
         """Raise ReplacedError if the file is not the one that was looked through."""
         with failures_of(self.path):
@@ -220,7 +244,9 @@ class DataFile:
 
 def changed(where: str) -> ReplacedError:
     hint = "import it anew: the same command with --fresh; keys that are equal are skipped"
-    return ReplacedError("the file is another than before: its size, time or beginning differ", where=where, hint=hint)
+    return ReplacedError(
+        "the file changed since it was looked through: its size, time or beginning is another", where=where, hint=hint
+    )
 
 
 class failures_of:
@@ -238,8 +264,8 @@ class failures_of:
             raise FileMissingError(f"the file cannot be read: {said}", where=str(self._path)) from None
         if isinstance(error, FormatError) and not error.where:
             error.where = str(self._path)
-            if error.hint == TransferError.default_hint or error.hint == FormatError.default_hint:
-                error.hint = f"transfer verify {self._path} tells what is wrong with it"
+            if error.hint == FormatError.default_hint:
+                error.hint = f"transfer import {self._path} URL --salvage brings what is whole of it"
 
 
 def _stamp(path: Path) -> tuple[str, int]:

@@ -111,7 +111,7 @@ class FileKeyspace:
         records = self._records(db, keys)
         return [read_value(*records[key]) if key in records else ReadValue(None) for key in keys]
 
-    async def large(self, db: int, key: bytes) -> FileLargeValue:
+    async def large(self, db: int, key: bytes, *, field_deadlines: bool = True) -> FileLargeValue:
         """Nothing is too large here; what is so at the other side cannot be compared in pieces."""
         return FileLargeValue()
 

@@ -83,7 +83,7 @@ class FileSource:
         if cursor == DONE:
             return
         start, _, db = cursor.partition(":")
-        with failures_of(self._file.path):
+        with self._file.blamed(), failures_of(self._file.path):
             blocks = self._file.walk.blocks(int(start or 0), int(db or 0))
             for block in blocks:
                 await self._give(block, emit)

@@ -65,7 +65,9 @@ class JsonlWalk:
 
     def block(self, start: int, db: int) -> Block:
         """The block that begins at *start*."""
-        return next(self.blocks(start, db))
+        for block in self.blocks(start, db):
+            return block
+        raise CutError(f"there is no key at offset {start:,} any more")
 
     def near(self, places: list[int], db: int) -> Iterator[Block]:
         """As `Walk.near`: whole blocks, each once."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from transfer.codec.archive.items import AsOf, Columns
 from transfer.codec.rdb.items import Keys
 from transfer.codec.rdb.writer import RdbWriter
-from transfer.endpoint.rdb.walk import RdbWalk
+from transfer.endpoint.rdb.walk import AS_OF, RdbWalk
 
 
 class RdbForm:
@@ -34,6 +34,8 @@ class RdbForm:
         return selected + self._writer.keys(Keys(columns.db, names, bodies, deadlines, columns.uses, columns.use, 0))
 
     async def end(self, as_of: AsOf | None, repeated: int) -> AsyncIterator[bytes]:
+        if as_of is not None:
+            yield self._writer.aux(AS_OF, f"{as_of.kind} {as_of.from_ms} {as_of.to_ms or as_of.from_ms}".encode())
         yield self._writer.end()
 
     def anew(self) -> RdbForm:

@@ -8,15 +8,20 @@ Rule 2: a failure names its offset and the last key before it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from transfer.codec.archive.items import AsOf
 from transfer.codec.rdb.items import Aux, End, Function, Header, Item, Keys, Skipped
 from transfer.codec.rdb.reader import RdbReader
 from transfer.endpoint.file.block import Block
-from transfer.model.errors import FormatError
+from transfer.model.errors import CutError, FormatError
 
+AS_OF = b"transfer-as-of"
+"""AUX beside those of servers, which pass over what they do not know: `instant|interval FROM TO` in Unix ms."""
+_AS_OF = re.compile(rb"(instant|interval) ([0-9]{1,15}) ([0-9]{1,15})")
 _READ_BYTES = 256 << 10
 _WHOLE_BYTES = 1 << 40
 """No value is given in pieces: whoever takes it needs it whole."""
@@ -45,7 +50,14 @@ class RdbWalk:
         return f"RDB version {self.version}"
 
     repeats = False
-    as_of = None
+
+    @property
+    def as_of(self) -> AsOf | None:
+        """As whoever exported it noted; servers save an instant, and say no more than when."""
+        found = _AS_OF.fullmatch(self.aux.get(AS_OF, b""))
+        if found is None:
+            return None
+        return AsOf("instant" if found[1] == b"instant" else "interval", int(found[2]), int(found[3]))
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -66,7 +78,9 @@ class RdbWalk:
 
     def block(self, start: int, db: int) -> Block:
         """The block that begins at *start*."""
-        return next(self.blocks(start, db))
+        for block in self.blocks(start, db):
+            return block
+        raise CutError(f"there is no key at offset {start:,} any more")
 
     def near(self, offsets: list[int], db: int) -> Iterator[Block]:
         """Blocks with the keys that begin at *offsets*, which ascend; some of their neighbours may come, too."""

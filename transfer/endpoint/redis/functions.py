@@ -43,6 +43,11 @@ async def libraries_of(link: Link) -> list[Library]:
     return [_library(row) for row in answer]
 
 
+def why_no_functions(answer: str) -> str:
+    """What the refusal of FUNCTION LIST means, after the name of the server."""
+    return "has no functions" if "unknown command" in answer.lower() else f"refuses: {answer}"
+
+
 def _library(row: list[Any]) -> Library:
     facts = dict(zip(row[::2], row[1::2], strict=True))
     return Library(facts[b"library_name"], facts[b"library_code"])
@@ -75,9 +80,9 @@ async def place_libraries(here: list[Library], target: Server, on_conflict: str)
     try:
         there = {library.name: library.code for library in await target.asked(libraries_of)}
     except FunctionsRefusedError as error:
-        cause = "has no functions" if "unknown command" in str(error).lower() else f"refuses: {error}"
         counts.rejected = len(here)
-        counts.not_copied = [f"{_named(library)}: {target.identity.name} {cause}" for library in here]
+        cause = f"{target.identity.name} {why_no_functions(str(error))}"
+        counts.not_copied = [f"{_named(library)}: {cause}" for library in here]
         return counts
     wanted = [library for library in here if there.get(library.name) != library.code]
     counts.already = len(here) - len(wanted)
@@ -85,8 +90,7 @@ async def place_libraries(here: list[Library], target: Server, on_conflict: str)
         taken = library.name in there
         if taken and on_conflict != "replace":
             counts.conflicts += 1
-            if on_conflict != "skip":
-                counts.not_copied.append(f"{_named(library)}: the target holds other code under this name; it stays")
+            counts.not_copied.append(f"{_named(library)}: the target holds other code under this name; it stays")
         else:
             await _load(target, library, counts, over=taken)
     return counts

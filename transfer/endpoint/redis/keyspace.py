@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import anyio
+import msgspec
 
 from transfer.endpoint.redis.info import read_info
 from transfer.endpoint.redis.keyfile import key_pages
@@ -141,10 +142,10 @@ class LiveKeyspace:
         """Keys by INFO keyspace; `rdb_changes_since_last_save` counts every write, until a save begins anew."""
         return await self._patiently(db, lambda link: _population(link, db))
 
-    async def large(self, db: int, key: bytes) -> LargeValue:
+    async def large(self, db: int, key: bytes, *, field_deadlines: bool = True) -> LargeValue:
         """A digest of what *key* holds, read piece by piece."""
         async with self._large_turn:
-            work = functools.partial(self._read_large, key=key)
+            work = functools.partial(self._read_large, key=key, field_deadlines=field_deadlines)
             return await self._patiently(db, work, throttled=False, links=self._links_for_large)
 
     async def close(self) -> None:
@@ -161,9 +162,12 @@ class LiveKeyspace:
         except OversizedReplyError as error:
             raise _TooMuchError(error) from error
 
-    async def _read_large(self, link: Link, key: bytes) -> LargeValue:
+    async def _read_large(self, link: Link, key: bytes, field_deadlines: bool) -> LargeValue:
+        features = self.server.features
+        if not field_deadlines:
+            features = msgspec.structs.replace(features, field_ttl=False)  # then nobody asks for them
         try:
-            return await read_large(link, key, self.server.features, throttle=self._throttle)
+            return await read_large(link, key, features, throttle=self._throttle)
         except OversizedReplyError as error:
             return LargeValue("unknown", b"", 0, NO_DEADLINE, problem=f"an item is too large: {error.message}")
         except BaseException:

@@ -26,6 +26,8 @@ from transfer.wire.link import ErrorReply, Link, Reply
 from transfer.wire.replies import waits
 
 REFUSED_CODE = "E204"
+OnLoss = Callable[[int, bytes, bytes, str], None]
+"""Told the database and name at the source, the name at the target, and what is lost."""
 _KEYS_AT_ONCE = 64
 _BYTES_AT_ONCE = 4 << 20
 """Payload bytes of keys whose values are taken apart together: as Python objects they are several times larger."""
@@ -51,7 +53,7 @@ class Rebuild:
         replace: bool,
         landmarks: Landmarks,
         commands: bool = True,
-        on_loss: Callable[[int, bytes, bytes, str], None] | None = None,
+        on_loss: OnLoss | None = None,
         captured: CapturedWriter | None = None,
     ) -> None:
         self._captured = captured
@@ -127,7 +129,9 @@ class Rebuild:
         for landing, refusal in delivery.refused:
             dump = landing.record.dump
             if has_field_ttl(dump, vendor) and not self._target.features.field_ttl and self._on_loss is None:
-                self._reject(landing, f"a hash with deadlines on fields: {self._target.identity.name} has none")
+                self._reject(
+                    landing, f"a hash with deadlines on fields: {self._target.identity.name} has none (--allow lossy)"
+                )
             elif dump[0] in MODULE_TYPES:
                 self._reject(landing, f"a module's type; the target does not take its payload: {refusal}")
             elif not self._commands:
@@ -159,7 +163,7 @@ class Rebuild:
         if not isinstance(value, HashValue) or not value.deadlines:
             return value
         record = landing.record
-        self._on_loss(record.db, record.key, landing.name, f"the deadlines of {len(value.deadlines)} fields")
+        self._on_loss(record.db, record.key, landing.name, deadlines_lost(len(value.deadlines)))
         return HashValue(value.fields)
 
     def _settle(self, delivery: Delivery, items: list[tuple[Landing, LogicalItem]], outcomes: list[str]) -> str:
@@ -218,6 +222,11 @@ async def over_captured(
     changes = [Change(item.key, (), Intended(of_value(item.value), item.expire_at_ms)) for item in items]
     answers = await captured.around(link, db, changes, act)
     return [outcomes.get(place) or str(answer) for place, answer in enumerate(answers)]
+
+
+def deadlines_lost(count: int) -> str:
+    """What is lost of a hash, in words."""
+    return "the deadline of 1 field" if count == 1 else f"the deadlines of {count:,} fields"
 
 
 def _few(delivery: Delivery) -> list[Landing]:

@@ -58,11 +58,12 @@ class LostPartsError(BuildError):
 
 
 class Built(msgspec.Struct):
-    """One attempt's result; `size_bytes` of pieces went over."""
+    """One attempt's result; `size_bytes` of pieces went over; `lost`: without deadlines of fields."""
 
     fate: Fate
     landing: Landing | None = None
     size_bytes: int = 0
+    lost: bool = False
 
 
 class Chunks:
@@ -72,6 +73,7 @@ class Chunks:
         land: deadline at the source -> where and until when it lands.
         paced: waited for before each piece; what it raises breaks the copy off.
         patience: waits where the target says "not now".
+        lossy: deadlines of fields may be left out where the target has no such thing.
     """
 
     def __init__(
@@ -87,8 +89,10 @@ class Chunks:
         patience: Patience,
         captured: CapturedWriter | None = None,
         db: int = 0,
+        lossy: bool = False,
     ) -> None:
         self._captured, self._db = captured, db
+        self._lossy, self._lost = lossy, False
         self._reader = reader
         self._target = target
         self._name = name
@@ -119,7 +123,7 @@ class Chunks:
             crash(_BEFORE)
             fate = await self._put(landing, end)
             renamed = fate is Fate.WRITTEN
-            return Built(fate, landing, self._bytes)
+            return Built(fate, landing, self._bytes, self._lost)
         finally:
             if not renamed:
                 await self._remove()
@@ -131,6 +135,7 @@ class Chunks:
         async for piece in self._reader.pieces():
             size = _weight(piece)
             await self._paced(size)
+            self._leave_out(piece)
             if commands := piece_commands(kind, self._name, piece, at):
                 self._check_deadlines(piece, await self._write(commands))
             at += piece.count
@@ -139,6 +144,13 @@ class Chunks:
             crash(_WRITTEN)
         if kind == "stream":
             await self._build_groups()
+
+    def _leave_out(self, piece: Piece) -> None:
+        """Drop deadlines of fields where that is allowed, and nothing else is possible."""
+        if self._lossy and not self._features.field_ttl and piece.deadlines:
+            self._lost = True
+            self._fading += sum(deadline >= 0 for deadline in piece.deadlines)
+            piece.deadlines = []
 
     def _check_deadlines(self, piece: Piece, answers: list[Reply]) -> None:
         if not any(deadline >= 0 for deadline in piece.deadlines):

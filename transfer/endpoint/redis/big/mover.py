@@ -45,6 +45,7 @@ from transfer.endpoint.redis.large import LargeValue, read_large
 from transfer.endpoint.redis.links import Links
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.reading import prepare
+from transfer.endpoint.redis.rebuild import OnLoss
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import GaveUpError, LinkError, OversizedReplyError
 from transfer.model.ports import UNTHROTTLED, Budget, KeyLedger, ReadListener, Throttle
@@ -64,7 +65,7 @@ _MOST_CHANGES, _MOST_BREAKS, _MOST_ROUNDS = 3, 20, 20
 class BigKeys:
     """Copies large keys one by one; `move` keeps the promise of `source.MoveLarge`.
 
-    *announce* is told of every temporary key, by database and name, before it is made.
+    *announce* is told of every temporary key, by database and name, before it is made; *on_loss* as in `Rebuild`.
     """
 
     def __init__(
@@ -91,8 +92,9 @@ class BigKeys:
         announce: Callable[[int, bytes], None] = lambda db, name: None,
         bridge: Bridge = AS_IS,
         captured: CapturedWriter | None = None,
+        on_loss: OnLoss | None = None,
     ) -> None:
-        self._captured = captured
+        self._captured, self._on_loss = captured, on_loss
         self._bridge = bridge
         self._announce = announce
         self._source, self._target, self._options = source, target, options
@@ -309,6 +311,7 @@ class BigKeys:
                 patience=self._patience[1],
                 captured=self._captured,
                 db=move.to_db,
+                lossy=self._on_loss is not None,
             )
             built = await chunks.copy(move.size_bytes if kind == "string" else 0)
         except (UnreadableError, BuildError) as error:
@@ -351,12 +354,17 @@ class BigKeys:
             noted = xxhash.xxh3_64_digest(b"in pieces", deadline_seed(built.landing.record.expire_at_ms))
             self._tally.bytes_read += built.size_bytes
             self._settle_written(move, built.landing, noted, built.size_bytes)
+            if built.lost and self._on_loss is not None:
+                self._on_loss(move.db, move.key, built.landing.name, "deadlines of fields")
         return built.fate is not Fate.BUSY
 
     async def _compare(self, move: Move, source: Link, target: Link) -> bool:
         """The name is taken: whether that settles it (equal, or another's)."""
         started = time.monotonic()
-        here = await read_large(source, move.key, self._source.features, throttle=self._throttle)
+        features = self._source.features
+        if self._on_loss is not None:  # what the target cannot hold is no difference
+            features = msgspec.structs.replace(features, field_ttl=False)
+        here = await read_large(source, move.key, features, throttle=self._throttle)
         there = await read_large(target, move.landing.name, self._target.features)
         self._check_stop()
         if "none" in (here.kind, there.kind):

@@ -39,12 +39,16 @@ _WHOLE = point("sync.whole", "a full sync that is kept came to its end, and was 
 
 
 class KeptSync(msgspec.Struct):
-    """The RDB of one full sync in the file `path`: `instant_ms` as the source's clock told; no digest: not whole."""
+    """The RDB of one full sync in the file `path`: `instant_ms` as the source's clock told; no digest: not whole.
+
+    `mixed`: whether keys were copied before.
+    """
 
     path: str
     instant_ms: int
     size_bytes: int = 0
     digest: str = ""
+    mixed: bool = False
 
 
 class SyncNote:
@@ -56,11 +60,11 @@ class SyncNote:
     def __init__(self, directory: Path, job: str) -> None:
         self._path, self._job = directory / f"{job}{_ENDING}", job
 
-    def begin(self, spill_dir: str, instant_ms: int) -> str:
+    def begin(self, spill_dir: str, instant_ms: int, *, mixed: bool = False) -> str:
         """Note a new one, in place of another; the path of the file to be made for it."""
         self.forget()
         path = os.path.join(os.path.abspath(spill_dir or tempfile.gettempdir()), _PREFIX + self._job)
-        self._write(KeptSync(path, instant_ms))
+        self._write(KeptSync(path, instant_ms, mixed=mixed))
         _remove(path)  # of a note that was lost
         crash(_BEGUN)
         return path

@@ -87,6 +87,7 @@ class FullSyncSource:
 
     Attributes:
         instant_ms: what moment everything is of, by the server's clock; 0 before it is known.
+        mixed: whether this job had copied keys before that moment.
         large: how many values were read from the live server, and are not of that moment.
         spilled_bytes: how much of the stream waited in a file.
         temporaries: keys under names of interrupted copies; they are left out.
@@ -120,7 +121,7 @@ class FullSyncSource:
         self._footer = server.features.dump_version.to_bytes(2, "little")
         self._types: dict[int, bool] = {}
         self._seen = 0
-        self._cursor = ""
+        self._cursor, self.mixed = "", False
         self.instant_ms = self.large = self.spilled_bytes = self.temporaries = 0
 
     async def read(self, emit: Emit, after: Mapping[str, str]) -> None:
@@ -133,7 +134,8 @@ class FullSyncSource:
         self._cursor = after.get(PARTITION, "")
         self._frontier.open(PARTITION, self._cursor)
         if self._kept is not None:
-            self.instant_ms, self._seen = self._kept.instant_ms, self._tally.counts.read
+            self.instant_ms, self.mixed = self._kept.instant_ms, self._kept.mixed
+            self._seen = self._tally.counts.read
             if self._cursor != DONE:
                 await self._go_on(self._kept, emit)
         else:
@@ -155,7 +157,8 @@ class FullSyncSource:
         except (LinkError, GaveUpError) as error:
             raise FullSyncError(f"no full sync began: {error.message}", where=self._server.where) from error
         self.instant_ms, spill_dir = self._server.now_ms(), self._options.spill_dir
-        path = self._note.begin(spill_dir, self.instant_ms) if self._note else ""
+        self.mixed = self._tally.counts.read > 0
+        path = self._note.begin(spill_dir, self.instant_ms, mixed=self.mixed) if self._note else ""
         spool = Spool(spill_dir, self._options.window_bytes, path)
         try:
             async with anyio.create_task_group() as group:

@@ -21,7 +21,7 @@ import anyio
 import anyio.to_thread
 import xxhash
 
-from transfer.model.errors import LimitError
+from transfer.model.errors import LimitError, UsageError
 
 _PIECE_BYTES = 1 << 20
 HEADROOM_BYTES = 64 << 20
@@ -127,11 +127,20 @@ class Spool:
 
 
 def free_bytes(spill_dir: str) -> int:
-    """Room for a spool in *spill_dir* (default: the system's folder for such files); 0 where there is none."""
+    """What is free in *spill_dir* (default: the system's folder for such files).
+
+    Raises:
+        UsageError: it is not there.
+    """
+    folder = spill_dir or tempfile.gettempdir()
     try:
-        return max(0, shutil.disk_usage(spill_dir or tempfile.gettempdir()).free - HEADROOM_BYTES)
-    except OSError:
-        return 0
+        return shutil.disk_usage(folder).free
+    except OSError as error:
+        raise UsageError(
+            f"the folder for what memory cannot hold cannot be used: {error.strerror}",
+            where=folder,
+            hint="--spill-dir DIR names another",
+        ) from None
 
 
 def _named_file(path: str) -> int:

@@ -5,7 +5,6 @@ ArchiveLookup -> FoundKey -> type, deadline, size, digest -> lines, data
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,14 @@ from transfer.report.names import printable, shown_name
 NOT_THERE = 6
 
 
-async def run_inspect_key(path: str, name: str, db: int) -> Outcome:
+async def run_inspect_key(path: str, key: bytes, db: int) -> Outcome:
     """Lines, data and exit code: 6 where there is no such key.
 
     Raises:
         FormatError: what was read of the file is damaged, or it has no end.
         FileMissingError: it cannot be read.
     """
-    began, key = time.monotonic(), os.fsencode(name)
+    began = time.monotonic()
     with failures_of(Path(path)):
         found = ArchiveLookup(Path(path)).find(db, key)
     seconds = round(time.monotonic() - began, 4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 from typing import Annotated
 
 from transfer.cli.effect import refuse_all
@@ -35,7 +37,7 @@ def inspect(
 
     connect_ms, timeout_ms = waits_ms(waits)
     address, hashed = place(url, "source"), names.hash_keys
-    if one.key is not None or one.db is not None:
+    if one != OneKey():
         return _one_key(address, one, talk)
     if address.is_file:
         refuse_all((waits,), "a file is read here")
@@ -53,10 +55,23 @@ def inspect(
 def _one_key(address: Address, one: OneKey, talk: Talk) -> int:
     from transfer.cli.commands.inspect_key import run_inspect_key
 
-    if address.scheme != ARCHIVE_SCHEME or address.encrypted or one.key is None:
+    key, db = _named(one), one.db or 0
+    if address.scheme != ARCHIVE_SCHEME or address.encrypted or key is None:
         raise UsageError("--key and --db are for one key of an archive", hint="transfer inspect name.xfer --key NAME")
-    key, db = one.key, one.db or 0
     return run_and_tell("inspect", talk, lambda: run_inspect_key(address.path, key, db))
+
+
+def _named(one: OneKey) -> bytes | None:
+    """The name that was given, None if none was. Raises UsageError: it is no base64, or there are two."""
+    if one.key is not None and one.key_b64 is not None:
+        raise UsageError("--key and --key-b64 name one key in two ways", hint="leave one of them out")
+    if one.key_b64 is None:
+        return None if one.key is None else os.fsencode(one.key)
+    try:
+        return base64.b64decode(one.key_b64, validate=True)
+    except ValueError:
+        hint = "--json shows names so, as key_b64; printf %s NAME | base64 -w0"
+        raise UsageError("--key-b64: this is no base64", hint=hint) from None
 
 
 def doctor(

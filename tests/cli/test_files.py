@@ -188,3 +188,19 @@ def test_values_that_nobody_could_decode_are_not_said_to_be(tmp_path: Path) -> N
 
     assert "every value decoded" not in said.out
     assert "1 value is a module's" in said.out
+
+
+async def test_deadlines_that_were_dropped_as_asked_are_no_difference(tmp_path: Path) -> None:
+    """The table of a run that is VERIFIED never says that its sides differ."""
+    path = tmp_path / "out.xfer"
+    async with running("redis-7.0") as source, running("redis-7.0") as target:
+        fill(source.address, 100)
+        await ask(source, "SET", "mortal", "v", "EX", 1000)
+        made = await run("export", source.url, str(path), state=tmp_path)
+        said = await run("import", str(path), target.url, "--ttl", "drop", state=tmp_path)
+
+    table = [line for line in said.out.splitlines() if " target  " in line]
+    assert (said.exit, "VERIFIED  full" in said.out) == (0, True), said
+    assert len(table) == 1
+    assert table[0].endswith("same, without deadlines as asked"), table
+    assert "differs" not in said.out + made.out

@@ -39,15 +39,22 @@ def table_lines(dbs: list[DbTable], paint: Paint) -> list[str]:
         return []
     lines = [paint(f"{'db':>3}  {'side':<6}  {'keys':>15}  {'with deadline':>15}  digest", "bold")]
     for row in dbs:
-        same = row.keys[0] == row.keys[1] and row.with_deadline[0] == row.with_deadline[1]
-        same = same and row.digest[0] == row.digest[1]
-        mark = paint("  same", "green") if same else paint("  differs", "yellow")
-        mark = mark if any(row.digest) or not same else ""
+        mark = _mark(row, paint)
         for side, name in enumerate(("source", "target")):
             counts = f"{row.keys[side]:>15,}  {row.with_deadline[side]:>15,}"
             db = str(row.db) if side == 0 else ""
             lines.append(f"{db:>3}  {name:<6}  {counts}  {row.digest[side] or '-':<32}{mark if side else ''}")
     return lines
+
+
+def _mark(row: DbTable, paint: Paint) -> str:
+    """Whether both sides are the same. Digests are of deadlines as --ttl promises them, counts of those there are."""
+    digested, kept = any(row.digest), row.with_deadline[0] == row.with_deadline[1]
+    if row.keys[0] != row.keys[1] or row.digest[0] != row.digest[1] or not (digested or kept):
+        return paint("  differs", "yellow")
+    if not digested:
+        return ""
+    return paint("  same" if kept else "  same, without deadlines as asked", "green")
 
 
 def counts_line(keys: KeyCounts) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from transfer.endpoint.redis.captured import CapturedWriter, Change, Looker
 from transfer.endpoint.redis.changing import AsyncGroups, Changing, Settle
+from transfer.endpoint.redis.functions import Keep
 from transfer.endpoint.redis.rebuild import REFUSED_CODE
 from transfer.endpoint.redis.server import Server
 from transfer.job.claim import next_command
@@ -49,6 +50,7 @@ class Act(ABC):
         self.target: Server
         self.steering: Steering
         self.writer: CapturedWriter | None = None
+        self.keep_library: Keep | None = None
         self._findings = 0
 
     @abstractmethod
@@ -96,7 +98,7 @@ class Act(ABC):
         keeping: Keeping | None = None
         try:
             keeping = self._keeping()
-            self.writer = keeping.writer
+            self.writer, self.keep_library = keeping.writer, keeping.keep_library
             await self.begun()
             await self._carry_out(plan)
         finally:
@@ -141,6 +143,13 @@ class Act(ABC):
         """A finding: somebody wrote *name* meanwhile, and it stays."""
         self._findings += 1
         self.observer.finding(Finding(Verdict.CHANGED, db, name, detail))
+
+    def left_as_found(self, said: list[str]) -> None:
+        """Things that are no keys and were not changed, a sentence for each."""
+        self._findings += len(said)
+        self.report.not_copied += said
+        for text in said:
+            self.observer.warning(text)
 
     def looker(self) -> Looker:
         """Reads, and changes nothing."""

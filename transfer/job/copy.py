@@ -261,7 +261,8 @@ class CopyRun:
         """Ahead of the keys; what does not travel is a warning, and changes no exit code."""
         if not plan.functions and not plan.stranded:
             return
-        counts = self._report.functions = await copy_functions(source, target, self._request.on_conflict)
+        keep = self._keeping.keep_library if self._keeping is not None else None
+        counts = self._report.functions = await copy_functions(source, target, self._request.on_conflict, keep)
         self._tell_not_copied(counts.not_copied)
 
     def _tell_not_copied(self, said: list[str]) -> None:

@@ -210,7 +210,8 @@ class ImportRun(CopyRun):
             ]
         else:
             here = list(map(library_of, codes))
-            counts = self._report.functions = await place_libraries(here, target, self._request.on_conflict)
+            keep = self._keeping.keep_library if self._keeping is not None else None
+            counts = self._report.functions = await place_libraries(here, target, self._request.on_conflict, keep)
             said = counts.not_copied
         self._tell_not_copied(said)
 

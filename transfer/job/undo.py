@@ -98,6 +98,7 @@ class Keeping:
         captures = Captures(self.archive, self._ledger) if keeps_undo(request) else None
         if captures is not None and files_of(folder):
             self.archive.go_on(captures.recall(entries(folder)))
+        self.keep_library = self.archive.library if captures is not None else None
         self.writer = CapturedWriter(target, captures, limit_bytes=limit_bytes, exact=exact)
 
     def close(self) -> None:

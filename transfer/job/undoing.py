@@ -28,6 +28,7 @@ from transfer.endpoint.redis.leftovers import remove_temporaries
 from transfer.endpoint.redis.server import Server
 from transfer.job.acting import Act, run_act
 from transfer.job.store import JobStore
+from transfer.job.undoing_libraries import undo_libraries
 from transfer.model.plan import CHANGED_SINCE, CopyPlan, CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.record import NO_DEADLINE, hash_of_name, hashes_of_names
@@ -163,6 +164,14 @@ class UndoRun(Act):
     async def begun(self) -> None:
         self.store.let_go(self._undone)
         await remove_temporaries(self.target, self._undone)
+        await self._put_back_libraries()
+
+    async def _put_back_libraries(self) -> None:
+        always = CHANGED_SINCE in self.request.allow
+        done = await undo_libraries(self._archive.folder, self.target, self.keep_library, always=always)
+        if done.restored:
+            self.report.notes.append(f"function libraries put back: {done.restored:,}")
+        self.left_as_found(done.left)
 
     def groups(self) -> AsyncGroups:
         always = CHANGED_SINCE in self.request.allow
@@ -198,7 +207,8 @@ class UndoRun(Act):
         for db, name in differing:
             self.changed_by_others(db, name, "it was changed since it was put back")
         result.changed, result.seconds = len(self._others) + len(differing), time.monotonic() - started
-        self.report.verify, self.report.verified = result, not result.changed and not result.rejected
+        self.report.verify = result
+        self.report.verified = not (result.changed or result.rejected or self.report.not_copied)
         self.report.data = Undone(self._undone, result.changed)
         if self._others:
             self.report.notes.append(

@@ -3,10 +3,12 @@
     [KEYS] [TOMBSTONES] NOTE undo.captured    the pre-images of one group, then what is to stand there
     NOTE undo.again                           names whose pre-images are known; what is to stand there now
     NOTE undo.took                            the group's number, and which of it were written (nil: all)
+    NOTE undo.library                         a function library: what is there, what is to be
 
     undo.captured := [number, db, keys of KEYS, names of TOMBSTONES, digests, [deadline] | nil]
     undo.again    := [number, db, [name], digests, [deadline] | nil]
     undo.took     := [number, [place in the group] | nil]
+    undo.library  := [name, code | nil, code | nil]
 
 Rule 1: digests are 17 bytes each (codec/fingerprint.py), in the order of keys, then of names that hold nothing.
 Rule 2: a group is begun only once its note is on the disk; one whose note is torn was never begun.
@@ -26,13 +28,14 @@ from transfer.codec.fingerprint import DIGEST_BYTES, Intended
 from transfer.model.errors import FormatError
 from transfer.model.record import NO_DEADLINE
 
-CAPTURED, AGAIN, TOOK = "undo.captured", "undo.again", "undo.took"
+CAPTURED, AGAIN, TOOK, LIBRARY = "undo.captured", "undo.again", "undo.took", "undo.library"
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_KEYS)]
 _Few = msgspec.Meta(max_length=MOST_KEYS)
 _Deadlines = Annotated[list[int], _Few] | None
 _encode = Encoder().encode
 _captured = Decoder(tuple[int, int, _Count, _Count, bytes, _Deadlines])
 _again = Decoder(tuple[int, int, Annotated[list[bytes], _Few], bytes, _Deadlines])
+_library = Decoder(tuple[bytes, bytes | None, bytes | None])
 _took = Decoder(tuple[int, Annotated[list[_Count], _Few] | None])
 
 
@@ -62,6 +65,14 @@ class TookNote(msgspec.Struct, frozen=True):
     places: list[int] | None
 
 
+class LibraryNote(msgspec.Struct, frozen=True):
+    """The code of one function library before the job writes it, and after; None: there is none."""
+
+    name: bytes
+    before: bytes | None
+    after: bytes | None
+
+
 def put_captured(note: CapturedNote) -> Note:
     return Note(CAPTURED, _encode((note.number, note.db, note.present, note.absent, *_columns(note.intended))))
 
@@ -72,6 +83,20 @@ def put_again(note: AgainNote) -> Note:
 
 def put_took(note: TookNote) -> Note:
     return Note(TOOK, _encode((note.number, note.places)))
+
+
+def put_library(note: LibraryNote) -> Note:
+    return Note(LIBRARY, _encode((note.name, note.before, note.after)))
+
+
+def read_library(note: Note) -> LibraryNote | None:
+    """What *note* says of a library; None if it is another's. Raises FormatError: it is not of this shape."""
+    if note.name != LIBRARY:
+        return None
+    try:
+        return LibraryNote(*_library.decode(note.data))
+    except msgspec.MsgspecError as error:
+        raise FormatError(f"a note {note.name} of an undo archive cannot be read: {error}") from None
 
 
 def read_note(note: Note) -> CapturedNote | AgainNote | TookNote | None:

@@ -21,14 +21,18 @@ import anyio.to_thread
 import msgspec
 
 from transfer.codec.archive.items import Columns, Head, Keys, Note, Tombstones
+from transfer.codec.archive.payloads import Item
 from transfer.codec.archive.reader import ArchiveReader
 from transfer.codec.archive.undo import (
     AgainNote,
     CapturedNote,
+    LibraryNote,
     TookNote,
     put_again,
     put_captured,
+    put_library,
     put_took,
+    read_library,
     read_note,
 )
 from transfer.codec.archive.writer import ArchiveWriter, Sealed, seal
@@ -113,6 +117,11 @@ class UndoArchive:
         self._append(self._writer_at_work().note(put_again(AgainNote(number, db, names, intended))))
         await self._sync()
         return number
+
+    async def library(self, name: bytes, before: bytes | None, after: bytes | None) -> None:
+        """The function library *name*, of code *before*, is to have code *after*. As `capture`."""
+        self._append(self._writer_at_work().note(put_library(LibraryNote(name, before, after))))
+        await self._sync()
 
     def took(self, number: int, places: list[int] | None) -> None:
         """These places of the group were changed; None: all."""
@@ -210,12 +219,32 @@ def entries(folder: Path) -> Iterator[Entry]:
         FileMissingError: there is none, or it cannot be read.
         FormatError: it is damaged.
     """
+    keys: Keys | None = None
+    gone: Tombstones | None = None
+    for item in _items_of(folder):
+        match item:
+            case Head():
+                keys = gone = None
+            case Keys():
+                keys, gone = item, None
+            case Tombstones():
+                gone = item
+            case Note():
+                note = read_note(item)
+                if isinstance(note, CapturedNote):
+                    yield _captured(note, keys, gone)
+                    keys = gone = None
+                elif note is not None:
+                    yield note
+
+
+def _items_of(folder: Path) -> Iterator[Item]:
     paths = files_of(folder)
     if not paths:
         raise FileMissingError("there is no undo archive", where=str(folder))
     for path in paths:
         try:
-            yield from _entries(path)
+            yield from _items(path)
         except FormatError as error:
             error.where = str(path)
             raise
@@ -223,26 +252,28 @@ def entries(folder: Path) -> Iterator[Entry]:
             raise FileMissingError(f"the undo archive cannot be read: {error.strerror}", where=str(path)) from None
 
 
-def _entries(path: Path) -> Iterator[Entry]:
+def libraries(folder: Path) -> dict[bytes, LibraryNote]:
+    """What the archive in *folder* says of function libraries: of each what was there, and what the job left.
+
+    Of one that was written several times the first is told as it was, unless others wrote it between.
+
+    Raises: as `entries`.
+    """
+    found: dict[bytes, LibraryNote] = {}
+    for item in _items_of(folder):
+        if isinstance(item, Note) and (note := read_library(item)) is not None:
+            known = found.get(note.name)
+            ours = known is not None and note.before in (known.before, known.after)
+            found[note.name] = LibraryNote(note.name, known.before, note.after) if known and ours else note
+    return found
+
+
+def _items(path: Path) -> Iterator[Item]:
     reader = ArchiveReader(torn=True)
-    keys: Keys | None = None
-    gone: Tombstones | None = None
     with path.open("rb") as file:
         while data := file.read(_READ_BYTES):
             reader.feed(data)
-            for item in reader.take():
-                match item:
-                    case Keys():
-                        keys, gone = item, None
-                    case Tombstones():
-                        gone = item
-                    case Note():
-                        note = read_note(item)
-                        if isinstance(note, CapturedNote):
-                            yield _captured(note, keys, gone)
-                            keys = gone = None
-                        elif note is not None:
-                            yield note
+            yield from reader.take()
     reader.finish()
 
 

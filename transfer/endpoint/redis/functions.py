@@ -10,6 +10,7 @@ Rule 2: what does not travel is told by name with the reason, and never ends a c
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -59,7 +60,11 @@ def library_of(code: bytes) -> Library:
     return Library(next((word[5:] for word in words if word.startswith(b"name=")), b""), code)
 
 
-async def copy_functions(source: Server, target: Server, on_conflict: str) -> FunctionCounts:
+Keep = Callable[[bytes, bytes | None, bytes | None], Awaitable[None]]
+"""Told of a library, by name, what code it has and what it is to have, before it is written; None: none."""
+
+
+async def copy_functions(source: Server, target: Server, on_conflict: str, keep: Keep | None = None) -> FunctionCounts:
     """Bring every library of *source* to *target*; *on_conflict* is fail, skip or replace, "" is fail.
 
     Raises:
@@ -69,10 +74,12 @@ async def copy_functions(source: Server, target: Server, on_conflict: str) -> Fu
         here = await source.asked(libraries_of)
     except FunctionsRefusedError:
         return FunctionCounts()
-    return await place_libraries(here, target, on_conflict)
+    return await place_libraries(here, target, on_conflict, keep)
 
 
-async def place_libraries(here: list[Library], target: Server, on_conflict: str) -> FunctionCounts:
+async def place_libraries(
+    here: list[Library], target: Server, on_conflict: str, keep: Keep | None = None
+) -> FunctionCounts:
     """Bring the libraries *here* to *target*, as `copy_functions`."""
     counts = FunctionCounts(read=len(here))
     if not here:
@@ -92,19 +99,14 @@ async def place_libraries(here: list[Library], target: Server, on_conflict: str)
             counts.conflicts += 1
             counts.not_copied.append(f"{_named(library)}: the target holds other code under this name; it stays")
         else:
+            if keep is not None:
+                await keep(library.name, there.get(library.name), library.code)
             await _load(target, library, counts, over=taken)
     return counts
 
 
 async def _load(target: Server, library: Library, counts: FunctionCounts, *, over: bool) -> None:
-    # REPLACE also where it is new: sent again after a lost answer it changes nothing
-    request = command("FUNCTION", "LOAD", "REPLACE", library.code)
-
-    async def load(link: Link) -> str:
-        answer = (await link.ask(request, 1))[0]
-        return str(answer) if isinstance(answer, ErrorReply) else ""
-
-    if refusal := await target.asked(load):
+    if refusal := await load_library(target, library.code):
         counts.rejected += 1
         counts.not_copied.append(f"{_named(library)}: the target refuses it: {refusal[:200]}")
     elif over:
@@ -113,5 +115,30 @@ async def _load(target: Server, library: Library, counts: FunctionCounts, *, ove
         counts.written += 1
 
 
+async def load_library(target: Server, code: bytes) -> str:
+    """Why *target* refuses *code*, "" if it has it now, in place of what had its name."""
+    # REPLACE also where it is new: sent again after a lost answer it changes nothing
+    return await _refusal(target, command("FUNCTION", "LOAD", "REPLACE", code))
+
+
+async def delete_library(target: Server, name: bytes) -> str:
+    """Why *target* keeps the library, "" if it is gone."""
+    refusal = await _refusal(target, command("FUNCTION", "DELETE", name))
+    return "" if "not found" in refusal.lower() else refusal
+
+
+async def _refusal(target: Server, request: bytes) -> str:
+    async def ask(link: Link) -> str:
+        answer = (await link.ask(request, 1))[0]
+        return str(answer) if isinstance(answer, ErrorReply) else ""
+
+    return await target.asked(ask)
+
+
 def _named(library: Library) -> str:
-    return f"function library {library.name.decode('utf-8', 'backslashreplace')}"
+    return library_named(library.name)
+
+
+def library_named(name: bytes) -> str:
+    """For people."""
+    return f"function library {name.decode('utf-8', 'backslashreplace')}"

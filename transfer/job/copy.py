@@ -365,11 +365,11 @@ class CopyRun:
         said = await self._adopt(error, source, target)
         if source.identity.run_id != asked:
             self._writes_before = 0  # a new process counts anew
-        structlog.get_logger().warning("a server was replaced", restarts=self._report.restarts, error=error.message)
+        structlog.get_logger().info("a server was replaced", restarts=self._report.restarts, error=error.message)
         self._tell(*said)
 
     def _ticking(self, plan: CopyPlan) -> Ticker:
-        return Ticker(self._engine, self.tally, plan, self._observer)
+        return Ticker(self._engine, self.tally, plan, self._observer, self._report.command)
 
     def _rejected(self, reject: Reject) -> None:
         if reject.code != CONFLICT_CODE:  # the ledger of kept names knows those

@@ -36,7 +36,8 @@ class Ticker:
         meter, counts = Meter(self._phase, self._plan.keys), self.tally.counts
         while True:
             await anyio.sleep(_TICK_S)
-            meter.keys, meter.bytes, meter.rejected = (
+            meter.keys, meter.rejected = counts.read - counts.repeated, counts.rejected
+            meter.bytes = self.tally.bytes_read
                 counts.read - counts.repeated,
                 self.tally.bytes_read,
                 counts.rejected,

@@ -317,13 +317,13 @@ async def test_a_dry_run_of_an_import_writes_nothing(tmp_path: Path) -> None:
 async def test_a_file_that_changes_meanwhile_is_said_to_have_changed(how: str, tmp_path: Path) -> None:
     """Not that it is damaged; and what was warned of in the plan stands on stderr, too."""
     async with running("redis-7.0") as source, running("redis-7.0") as target:
-        fill(source.address, 3000)
+        fill(source.address, 1500)
         path = await saved(source, tmp_path / "dump.rdb")
         whole = path.read_bytes()
         path.write_bytes(whole + b"trailing")
-        words = (*COMMAND, "import", str(path), target.url, "--rate", "1k/s", "--batch", "200", "-q")
+        words = (*COMMAND, "import", str(path), target.url, "--rate", "2k/s", "--batch", "200", "-q")
         with _begun(words, tmp_path) as process:
-            await until(lambda: 0 < size(target.address) < 3000)
+            await until(lambda: 0 < size(target.address) < 1500)
             path.write_bytes(b"REDIS0009" + bytes(len(whole)) if how == "another" else whole[:400])
             _, said = await anyio.to_thread.run_sync(process.communicate)
 

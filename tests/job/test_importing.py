@@ -200,7 +200,7 @@ async def test_a_file_that_changed_is_not_gone_on_with(tmp_path: Path) -> None:
 
         said = await run("resume", "--json", state=tmp_path)
 
-        assert_failed(said, 4, "E213", "another than before", "--fresh")
+        assert_failed(said, 4, "E213", "the file changed", "--fresh")
         assert not await ask(target, "EXISTS", "more")
 
 

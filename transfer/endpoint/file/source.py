@@ -86,6 +86,7 @@ class FileSource:
         with self._file.blamed(), failures_of(self._file.path):
             blocks = self._file.walk.blocks(int(start or 0), int(db or 0))
             for block in blocks:
+                self._file.check_unchanged()  # some 20 us a block: what changed may read as keys, too
                 await self._give(block, emit)
                 await anyio.lowlevel.checkpoint()
                 if self._stop.is_set():

@@ -38,9 +38,5 @@ class Ticker:
             await anyio.sleep(_TICK_S)
             meter.keys, meter.rejected = counts.read - counts.repeated, counts.rejected
             meter.bytes = self.tally.bytes_read
-                counts.read - counts.repeated,
-                self.tally.bytes_read,
-                counts.rejected,
-            )
             meter.total_keys = max(self._plan.keys, meter.keys)  # others may have written since the plan
             self._observer.progress(meter.snapshot(self._engine.share_done()))

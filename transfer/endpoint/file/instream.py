@@ -19,7 +19,7 @@ import anyio.to_thread
 from transfer.endpoint.file.age import is_encrypted
 from transfer.endpoint.file.newfile import file_failures
 from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME
-from transfer.model.errors import FileMissingError, UsageError
+from transfer.model.errors import CutError, UsageError
 
 _READ_BYTES = 1 << 20
 _PREFIX = "transfer-in-"
@@ -31,7 +31,8 @@ async def received(spill_dir: str, descriptor: int | None = None) -> AsyncIterat
 
     Raises:
         LimitError: the disk has no room for it.
-        FileMissingError: nothing comes, or the folder cannot be written to.
+        CutError: nothing comes.
+        FileMissingError: the folder cannot be written to.
         UsageError: it is a terminal.
     """
     source = sys.stdin.fileno() if descriptor is None else descriptor
@@ -72,5 +73,5 @@ def _copy(source: int, handle: int, path: Path) -> bool:
             file.write(data)
     if not head:
         hint = "look at what the command before the pipe says: transfer export A - | transfer import - B"
-        raise FileMissingError("nothing came from standard input", where="-", hint=hint)
+        raise CutError("nothing came from standard input", offset=0, where="-", hint=hint)
     return is_encrypted(head)

@@ -1,7 +1,8 @@
 """Payloads from files are checked before a server is given them: a crafted one can end it.
 
     bodies -> plain forms (lengths and strings, which the walk over the file has proved) -> taken
-           -> packed forms -> decoded -> what does not hold: its reason | taken
+           -> packed forms -> in order at a glance -> taken
+                           -> else decoded -> what does not hold: its reason | taken
 
 A module's value, and a type that only its server knows, cannot be looked into: the target decides about it.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from transfer.codec.dump import MODULE_TYPES
 from transfer.codec.rdb.decode import decode
+from transfer.codec.rdb.glance import surely_sound
 from transfer.model.errors import FormatError, UnknownFormError
 
 PLAIN = frozenset({0, 1, 2, 3, 4, 5})
@@ -44,7 +46,7 @@ def empties(bodies: list[bytes]) -> list[int]:
 
 def fault(body: bytes, version: int) -> str | None:
     """Why *body* must not be sent to a server; None if it is sound."""
-    if body[0] in PLAIN or body[0] in MODULE_TYPES:
+    if body[0] in PLAIN or body[0] in MODULE_TYPES or surely_sound(body):
         return None
     try:
         decode(body, version)

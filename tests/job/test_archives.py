@@ -318,15 +318,20 @@ async def test_one_key_is_found_without_reading_the_rest(tmp_path: Path) -> None
     async with running() as source:
         fill(source.address, 20_000, value_bytes=400)
         await ask(source, "SET", "ключ", "v", "PXAT", IN_2099_MS, db=3)
+        await ask(source, "SET", b"\0\xff\n", "any bytes")
         await exported(source, path, tmp_path, "--verify", "none")
 
     said = await run("inspect", str(path), "--key", "ключ", "--db", "3", "--json", state=None)
     none = await run("inspect", str(path), "--key", "nobody", "--json", state=None)
+    odd = await run("inspect", str(path), "--key-b64", "AP8K", "--json", state=None)
+    wrong = await run("inspect", str(path), "--key-b64", "AP8", "--json", state=None)
 
     found = said.result["data"]
     assert (said.exit, found["type"], found["expire_at_ms"], found["blocks_read"]) == (0, "string", IN_2099_MS, 1), said
     assert '"value":"v"' in found["row"]
     assert (none.exit, none.result["data"]["found"]) == (6, False), none
+    assert '"key":{"b64":"AP8K"}' in odd.result["data"]["row"], odd
+    assert_failed(wrong, 2, "E101", "--key-b64")
 
 
 async def test_a_name_that_stands_twice_counts_as_its_last(tmp_path: Path) -> None:

@@ -13,20 +13,34 @@ from dataclasses import fields
 from typing import Any
 
 from transfer.cli.options import flag_variable
-from transfer.model.endpoint import Address
+from transfer.model.endpoint import NAMES_SCHEME, Address
 from transfer.model.errors import UsageError
 
 _MADE_ANEW = "a file is made anew"
 _NO_SOURCE = "nobody else reads the file"
+_NO_VALUES = "a list of names holds no values"
+_ON_EXPORT = {
+    "on_conflict": _MADE_ANEW,
+    "format": "the ending of the file says its form",
+    "big_key": "every value is written whole",
+    "max_target_lag": "a file has no replicas",
+    "on_full": "a disk that is full ends it",
+    "max_skew": "a file has no clock",
+    "undo_dir": _MADE_ANEW,
+}
 NO_EFFECT: dict[str, dict[str, str]] = {
-    "export": {
-        "on_conflict": _MADE_ANEW,
-        "format": "the ending of the file says its form",
-        "big_key": "every value is written whole",
-        "max_target_lag": "a file has no replicas",
-        "on_full": "a disk that is full ends it",
-        "max_skew": "a file has no clock",
-        "undo_dir": _MADE_ANEW,
+    "export": _ON_EXPORT,
+    "names": _ON_EXPORT
+    | dict.fromkeys(
+        ("ttl", "keep_idle", "verify", "ttl_tolerance", "digest", "max_rejects", "max_memory"),
+        _NO_VALUES,
+    )
+    | {
+        "min_ttl": "deadlines are not read",
+        "rename": "names are listed as they are at the source",
+        "route": "names are found by SCAN",
+        "workers": "names are found over one connection",
+        "batch": "names are found by SCAN",
     },
     "import": {
         "route": "a file is read from its beginning to its end",
@@ -42,7 +56,9 @@ NO_EFFECT: dict[str, dict[str, str]] = {
 
 
 def kind_of(source: Address, target: Address) -> str:
-    """copy, import or export, by what the places are: every one of these commands takes places of any kind."""
+    """copy, import, export or names, by what the places are: each of these commands takes places of any kind."""
+    if target.scheme == NAMES_SCHEME:
+        return "names"
     return "import" if source.is_file else "export" if target.is_file else "copy"
 
 

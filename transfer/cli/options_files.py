@@ -71,4 +71,8 @@ class OneKey:
     key: Annotated[
         str | None, flag(WHAT, "--key", "NAME", "Of an archive only this key, without reading the rest.")
     ] = None
+    key_b64: Annotated[
+        str | None,
+        flag(WHAT, "--key-b64", "BASE64", "The same for a name of any bytes, written as key_b64 of --json has it."),
+    ] = None
     db: Annotated[int | None, flag(WHAT, "--db", "N", "The database of --key (0).")] = None

@@ -35,7 +35,7 @@ from transfer.cli.options import (
     What,
 )
 from transfer.cli.options_files import Opening, Packing, Rescue, Trial
-from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME, STDIO, Address
+from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME, NAMES_SCHEME, STDIO, Address
 from transfer.model.errors import FileMissingError, UsageError
 from transfer.model.plan import DEFAULT_LEVEL, CopyRequest
 from transfer.model.units import bytes_per_s, duration_ms, keys_per_s, share, size_bytes
@@ -308,6 +308,8 @@ def _level(level: int | None, target: str) -> int:
 def _trial(trial: Trial, target: str) -> bool:
     if trial.trial_restore and target.lower().endswith((AGE_ENDING, STDIO)):
         raise UsageError("--trial-restore needs a file that can be read here", hint="name.xfer, without encryption")
+    if trial.trial_restore and target.lower().endswith(f".{NAMES_SCHEME}"):
+        raise UsageError("--trial-restore: a list of names holds no values", hint="name.xfer can be restored")
     return trial.trial_restore
 
 

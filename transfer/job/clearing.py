@@ -23,7 +23,7 @@ from transfer.job.acting import Act, run_act
 from transfer.job.sources import largest_value_bytes, selection_of
 from transfer.job.store import JobStore
 from transfer.model.plan import CopyPlan, CopyRequest
-from transfer.model.ports import Observer
+from transfer.model.ports import UNTHROTTLED, Observer, Throttle
 from transfer.model.record import hashes_of_names
 from transfer.model.report import Report, VerifyResult
 from transfer.pipeline.buckets import BucketStore
@@ -42,10 +42,14 @@ class Cleared(msgspec.Struct, frozen=True):
     left: int
 
 
-async def matching(request: CopyRequest, server: Server, db: int) -> AsyncIterator[list[bytes]]:
+async def matching(
+    request: CopyRequest, server: Server, db: int, throttle: Throttle = UNTHROTTLED
+) -> AsyncIterator[list[bytes]]:
     """Names in *db* of *server* that the filters of *request* take, page by page; some may come twice."""
     selection = selection_of(request)
-    keyspace = LiveKeyspace(server, limit_bytes=largest_value_bytes(request), keys_from=request.keys_from)
+    keyspace = LiveKeyspace(
+        server, limit_bytes=largest_value_bytes(request), keys_from=request.keys_from, throttle=throttle
+    )
     named = bool(request.keys_from)
     try:
         for kind in request.types if request.types and not named else (None,):

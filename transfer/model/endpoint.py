@@ -30,8 +30,8 @@ class Secret:
         return hash(self._value)
 
 
-RDB_SCHEME, ARCHIVE_SCHEME, JSONL_SCHEME = "rdb", "xfer", "jsonl"
-FILE_SCHEMES = (RDB_SCHEME, ARCHIVE_SCHEME, JSONL_SCHEME)
+RDB_SCHEME, ARCHIVE_SCHEME, JSONL_SCHEME, NAMES_SCHEME = "rdb", "xfer", "jsonl", "txt"
+FILE_SCHEMES = (RDB_SCHEME, ARCHIVE_SCHEME, JSONL_SCHEME, NAMES_SCHEME)
 """Schemes of places that are files; also their endings."""
 AGE_ENDING, STDIO = ".age", "-"
 

@@ -97,7 +97,7 @@ class PlaceError(UsageError):
     code = "E102"
     default_hint = (
         "a server reads redis://host[:port][/db], with user:password and an at sign before the host where it asks for "
-        "them; a file ends in .xfer, .xfer.age, .rdb or .jsonl"
+        "them; a file ends in .xfer, .xfer.age, .rdb, .jsonl or .txt"
     )
 
 

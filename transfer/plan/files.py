@@ -17,7 +17,7 @@ from transfer.endpoint.jsonl.walk import JsonlWalk
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.abilities import unlikely_key
 from transfer.endpoint.redis.server import Server
-from transfer.model.endpoint import ARCHIVE_SCHEME, JSONL_SCHEME, Features, Identity
+from transfer.model.endpoint import ARCHIVE_SCHEME, JSONL_SCHEME, NAMES_SCHEME, Features, Identity
 from transfer.model.errors import FileMissingError, PermissionDeniedError, UsageError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, narrows
 from transfer.model.selection import Selection
@@ -28,7 +28,7 @@ from transfer.plan.databases import map_databases, refuse_missing
 from transfer.plan.idle import file_use, saved_use
 from transfer.plan.look import Look, look_at, sample_key, unrest_later
 from transfer.plan.preflight import ROUTES, insecure, losses, users_left, writing_of
-from transfer.plan.route import choose_route
+from transfer.plan.route import Route, choose_route
 from transfer.plan.standing import (
     changed_bytes,
     functions_left,
@@ -43,6 +43,13 @@ from transfer.plan.standing import (
 
 _ANY_DB = 1 << 31
 """A file holds as many databases as it likes."""
+_WITHOUT_CODE = {
+    JSONL_SCHEME: "lines of JSON have no place for code",
+    NAMES_SCHEME: "a list of names has no place for code",
+}
+_ONE_LIST = (
+    "names of all databases are in one list that does not say which is of which: --keys-from looks in each for all"
+)
 
 
 async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> CopyPlan:
@@ -201,8 +208,9 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
     if lacking:
         text = lacks(here, lacking)
         raise PermissionDeniedError(text, where=source.where, commands=lacking)
-    use = saved_use(request, here)
-    route = await choose_route(request, source, here, "raw", use)
+    listed = request.target.scheme == NAMES_SCHEME
+    use = "" if listed else saved_use(request, here)
+    route = Route("scan") if listed else await choose_route(request, source, here, "raw", use)
     path = Path(request.target.path)
     if request.encrypt_to:
         recipients_of(request.encrypt_to)  # what is wrong with them is told before anything is done
@@ -227,8 +235,10 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
     plan.hazards += hazards + ([here.shard.hazard("source", here.side.place)] if here.shard else []) + insecure(request)
     plan.notes += notes
     plan.not_copied += users_left(here)
-    nowhere = "lines of JSON have no place for code" if request.target.scheme == JSONL_SCHEME else ""
+    nowhere = _WITHOUT_CODE.get(request.target.scheme, "")
     place_functions(plan, here, left=functions_left(request, here, dbs) or nowhere)
+    if listed and len(rows) > 1:
+        plan.notes.append(_ONE_LIST)
     if route.name == "scan":
         plan.notes.append("the file is of an interval, as a copy is: what is written meanwhile may be in it or not")
     if narrows(request):
@@ -238,7 +248,9 @@ async def plan_export(request: CopyRequest, source: Server) -> CopyPlan:
 
 def _export_choices(request: CopyRequest) -> dict[str, str]:
     """Without those that are about a server as target."""
-    none = ("conflicts", "format", "on-full", "max-skew")
+    none: tuple[str, ...] = ("conflicts", "format", "on-full", "max-skew")
+    if request.target.scheme == NAMES_SCHEME:
+        none += ("verify", "ttl", "max-rejects")
     return {name: text for name, text in choices_of(request, "raw").items() if name not in none}
 
 
@@ -267,6 +279,8 @@ def _new_file_side(request: CopyRequest, here: Look) -> Side:
 
 
 def _new_form(request: CopyRequest, version: int) -> str:
+    if request.target.scheme == NAMES_SCHEME:
+        return "names, one a line"
     if request.target.scheme == JSONL_SCHEME:
         return JsonlWalk.form
     if request.target.scheme != ARCHIVE_SCHEME:

@@ -2,7 +2,7 @@
 
     redis|rediss|valkey|valkeys://[user[:password]@]host[:6379][/db][?cacert=&cert=&key=]
     unix://[user[:password]@]/path.sock[?db=0]
-    name.rdb  name.xfer  name.xfer.age  name.jsonl  -
+    name.rdb  name.xfer  name.xfer.age  name.jsonl  name.txt  -
 
 Rule 1: what is not understood is refused, with the nearest match; nothing is ignored.
 Rule 2: no message repeats a password, nor a part of a URL that may be one.
@@ -27,7 +27,7 @@ _TCP = {"redis": False, "rediss": True, "valkey": False, "valkeys": True}
 """Scheme -> TLS."""
 
 _LATER = ("redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel", "s3", "gs", "az")
-_LATER_ENDINGS = (".csv", ".parquet", ".txt")
+_LATER_ENDINGS = (".csv", ".parquet")
 _TLS_OPTIONS = ("cacert", "cert", "key")
 _ROLES = {"source": "TRANSFER_SOURCE_PASSWORD", "target": "TRANSFER_TARGET_PASSWORD"}
 

@@ -42,7 +42,7 @@ def export(
     trial: Trial = Trial(),  # noqa: B008
     moving: Moving = Moving(),  # noqa: B008
 ) -> int:
-    """Write the keys of a live server into a file: an archive, an RDB, lines of JSON; then verify.
+    """Write the keys of a live server into a file: an archive, an RDB, lines of JSON, names; then verify.
 
     The file has a temporary name until it is whole and was read back.
 
@@ -52,6 +52,6 @@ def export(
         Where the keys are: the URL of a server. Nothing is written there.
     file
         What is made: name.xfer, an archive, name.xfer.age, an encrypted one, `-`, one on standard output, name.rdb,
-        from which servers can be started, or name.jsonl, a row a key.
+        from which servers can be started, name.jsonl, a row a key, or name.txt, names alone, as --keys-from reads them.
     """
     return move(source, file, "export", moving, packing=packing, trial=trial)

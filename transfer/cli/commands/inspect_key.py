@@ -16,24 +16,23 @@ from transfer.codec.jsonl import Row, put_row
 from transfer.codec.rdb.decode import decode
 from transfer.endpoint.archive.lookup import ArchiveLookup, FoundKey
 from transfer.endpoint.file.file import failures_of
-from transfer.model.errors import FormatError, UsageError
+from transfer.model.errors import FormatError
 from transfer.model.record import NO_DEADLINE
 from transfer.model.units import show_bytes, show_moment, show_ms
 from transfer.model.value import Value
-from transfer.report.names import name_of, printable, shown_name
+from transfer.report.names import printable, shown_name
 
 NOT_THERE = 6
 
 
-async def run_inspect_key(path: str, name: str, db: int) -> Outcome:
+async def run_inspect_key(path: str, key: bytes, db: int) -> Outcome:
     """Lines, data and exit code: 6 where there is no such key.
 
     Raises:
-        UsageError: the name is in quotes and cannot be understood.
         FormatError: what was read of the file is damaged, or it has no end.
         FileMissingError: it cannot be read.
     """
-    began, key = time.monotonic(), _key(name)
+    began = time.monotonic()
     with failures_of(Path(path)):
         found = ArchiveLookup(Path(path)).find(db, key)
     seconds = round(time.monotonic() - began, 4)
@@ -41,14 +40,6 @@ async def run_inspect_key(path: str, name: str, db: int) -> Outcome:
         return [f"there is no key {shown_name(key)} in db {db} of {printable(path)}"], {"found": False}, NOT_THERE
     value, problem = _value(found)
     return _lines(path, found, value, problem), {**_data(found, value, problem), "seconds": seconds}, 0
-
-
-def _key(text: str) -> bytes:
-    try:
-        return name_of(text)
-    except ValueError as error:
-        hint = "in quotes as names are shown: --key '\"a\\x00b\"'"
-        raise UsageError(f"--key: {error}", hint=hint) from None
 
 
 def _value(found: FoundKey) -> tuple[Value | None, str]:

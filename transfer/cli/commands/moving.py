@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from transfer.cli.effect import kind_of, refuse_idle
 from transfer.cli.options import Moving
 from transfer.cli.request import copy_request
+from transfer.model.endpoint import NAMES_SCHEME
 from transfer.model.errors import PlaceError
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
@@ -49,10 +50,15 @@ def mover(request: CopyRequest, command: str, job: str = "") -> Run:
         raise PlaceError("import takes a file first", hint="transfer import dump.rdb redis://host:6379")
     if command == "export" and not files[1]:
         raise PlaceError("export takes a file last", hint="transfer export redis://host:6379 out.rdb")
+    if request.source.scheme == NAMES_SCHEME:
+        text = "a list of names holds no values"
+        raise PlaceError(text, hint=f"transfer copy A B --keys-from {request.source} copies the keys it names")
     if files[1] and request.delete_extra:
         raise PlaceError("--delete-extra is for servers: a file is made anew", hint="leave it out")
     if files[0]:
         return partial(_import, job=job)
+    if request.target.scheme == NAMES_SCHEME:
+        return _names
     return _export if files[1] else partial(_copy, job=job)
 
 
@@ -80,6 +86,13 @@ async def _export(request: CopyRequest, observer: Observer) -> Report:
 
         await restore_on_trial(partial(_import, job=""), request, report)
     return report
+
+
+async def _names(request: CopyRequest, observer: Observer) -> Report:
+    from transfer.job.naming import run_names
+    from transfer.plan.files import plan_export
+
+    return await run_names(request, observer, plan_export)
 
 
 async def _undo(request: CopyRequest, observer: Observer, *, job: str) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated
 
 from transfer.cli.effect import refuse_all
@@ -35,7 +36,7 @@ def inspect(
 
     connect_ms, timeout_ms = waits_ms(waits)
     address, hashed = place(url, "source"), names.hash_keys
-    if one.key is not None or one.db is not None:
+    if one != OneKey():
         return _one_key(address, one, talk)
     if address.is_file:
         refuse_all((waits,), "a file is read here")
@@ -53,10 +54,33 @@ def inspect(
 def _one_key(address: Address, one: OneKey, talk: Talk) -> int:
     from transfer.cli.commands.inspect_key import run_inspect_key
 
-    if address.scheme != ARCHIVE_SCHEME or address.encrypted or one.key is None:
+    key, db = _named(one), one.db or 0
+    if address.scheme != ARCHIVE_SCHEME or address.encrypted or key is None:
         raise UsageError("--key and --db are for one key of an archive", hint="transfer inspect name.xfer --key NAME")
-    key, db = one.key, one.db or 0
     return run_and_tell("inspect", talk, lambda: run_inspect_key(address.path, key, db))
+
+
+def _named(one: OneKey) -> bytes | None:
+    """The name that was given, None if none was. Raises UsageError: it cannot be understood, or there are two."""
+    if one.key is not None and one.key_b64 is not None:
+        raise UsageError("--key and --key-b64 name one key in two ways", hint="leave one of them out")
+    if one.key_b64 is None:
+        return None if one.key is None else _as_shown(one.key)
+    try:
+        return base64.b64decode(one.key_b64, validate=True)
+    except ValueError:
+        hint = "--json shows names so, as key_b64; printf %s NAME | base64 -w0"
+        raise UsageError("--key-b64: this is no base64", hint=hint) from None
+
+
+def _as_shown(text: str) -> bytes:
+    from transfer.report.names import name_of
+
+    try:
+        return name_of(text)
+    except ValueError as error:
+        hint = "in quotes as names are shown: --key '\"a\\x00b\"'"
+        raise UsageError(f"--key: {error}", hint=hint) from None
 
 
 def doctor(

@@ -10,7 +10,7 @@ from transfer.endpoint.file.age import AgeReader, identities_of
 from transfer.endpoint.file.block import Walk
 from transfer.endpoint.jsonl.walk import JsonlWalk
 from transfer.endpoint.rdb.walk import RdbWalk
-from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME, JSONL_SCHEME, STDIO
+from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME, JSONL_SCHEME, NAMES_SCHEME, STDIO
 from transfer.model.errors import UsageError
 from transfer.wire.url import environment_secret
 
@@ -24,13 +24,16 @@ def walk_of(path: Path, *, identity: str = "", deep: bool = False, salvage: bool
     where it has some; *salvage*: pass over what is damaged.
 
     Raises:
-        UsageError: an encrypted file without an identity, or an identity that is none.
+        UsageError: an encrypted file without an identity, or an identity that is none; a list of names.
         FileMissingError, WrongKeyError: the identity cannot be read.
     """
     if str(path) == STDIO:
         raise UsageError("standard input is read by import alone", hint="transfer import - redis://host:6379")
     if path.suffix.lower() == AGE_ENDING:
         return ArchiveWalk(path, _opener(path, identity), deep=deep, salvage=salvage)
+    if path.suffix.lower() == f".{NAMES_SCHEME}":
+        text = "a list of names holds no values"
+        raise UsageError(text, where=str(path), hint=f"transfer copy A B --keys-from {path} copies the keys it names")
     if identity:
         raise UsageError("--identity is for encrypted archives", where=str(path), hint="name.xfer.age")
     if path.suffix.lower() == f".{ARCHIVE_SCHEME}":

@@ -1,7 +1,13 @@
-"""Key names from a file or stdin, as pages: one a line, or (any bytes, by database) as `write_names` writes them."""
+"""Key names from a file or stdin, as pages: one a line, or (any bytes, by database) as `write_names` writes them.
+
+user:1                       a name as it is, whatever bytes it has, but LF
+transfer:key_b64:YQpi        a name in base64: it has an LF, or would be read as another line of this kind
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import shutil
 import sys
@@ -18,6 +24,24 @@ from transfer.model.errors import FileMissingError
 _READ_BYTES = 256 << 10
 _BY_DATABASE = b"transfer names by database 1\n"
 """Begins a file of our own; msgpack follows: {database: [name]}."""
+_IN_BASE64 = b"transfer:key_b64:"
+
+
+def line_of(name: bytes) -> bytes:
+    """The line, with its LF, that `key_pages` reads as *name*."""
+    if b"\n" in name or name.startswith((_IN_BASE64, _BY_DATABASE[:-1])):
+        name = _IN_BASE64 + base64.b64encode(name)
+    return name + b"\n"
+
+
+def name_of(line: bytes) -> bytes:
+    """The name that *line*, without its LF, stands for."""
+    if not line.startswith(_IN_BASE64):
+        return line
+    try:
+        return base64.b64decode(line[len(_IN_BASE64) :], validate=True)
+    except binascii.Error:
+        return line
 
 
 def readable_again(name: str, kept: Path) -> str:
@@ -61,13 +85,13 @@ async def key_pages(name: str, size: int, db: int = 0, after: int = 0) -> AsyncI
     async with await anyio.open_file(name, "rb") as file:
         while chunk := await file.read(_READ_BYTES):
             *lines, rest = (rest + chunk).split(b"\n")
-            names += lines
+            names += map(name_of, lines)
             while len(names) > size:
                 offset += size
                 if offset > after:
                     yield Page(names[max(0, after - offset + size) : size], b"%d" % offset)
                 names = names[size:]
-    names += [rest] * bool(rest)
+    names += [name_of(rest)] * bool(rest)
     yield Page(names[max(0, after - offset) :], b"%d" % (offset + len(names)), last=True)
 
 

@@ -129,7 +129,9 @@ class CopyRun:
 
     async def _plan_and_move(self, source: Server, target: Server) -> None:
         before = self._trail.last_facts() if self._resumes else None
-        plan = await self._planner(for_planning(self._request) if before else self._request, source, target)
+        plan = await self._planner(
+            for_planning(self._request, self._trail) if before else self._request, source, target
+        )
         if before:
             plan.hazards = [hazard for hazard in plan.hazards if hazard.name != "nonempty-target"]
             plan.dbs = with_planned(plan.dbs, self._store.get(self._report.job).plan)

@@ -362,6 +362,7 @@ async def test_a_damaged_stream_is_not_believed(tmp_path: Path, monkeypatch: pyt
         report = await copied(source, target, tmp_path, watching, route="psync")
 
         assert any("cannot be read" in text and "checksum" in text for text in watching.warnings)
+        assert list(tmp_path.glob("*.sync")) == []
         assert (report.route, report.exit, report.verified) == ("scan", 0, True)
         oracle.assert_same(source.address, target.address)
 

@@ -25,7 +25,7 @@ from transfer.model.report import EXIT_ORDER, Report
 from transfer.report.log import redacted
 from transfer.report.names import printable, without_quoted
 
-_CAUSES_TOLD, _DAMAGE_SHOWN = 3, 10
+_CAUSES_TOLD = 3
 
 
 def failure_of(raised: BaseException, *, state: str = "", debug: bool = False) -> TransferError:
@@ -65,8 +65,8 @@ def hint_of(error: TransferError, job: str = "") -> str:
 def refused(report: Report | None, *, hash_keys: bool = False) -> TransferError | None:
     """What a run that ended by itself with exit 3 failed at, with its causes; or with 12, a damaged file."""
     if report is not None and report.damage and report.exit == FormatError.exit_code:
-        more = [f"... and {len(report.damage) - _DAMAGE_SHOWN:,} more places"] * (len(report.damage) > _DAMAGE_SHOWN)
-        said = "\n".join(["the file could not be used as a whole", *report.damage[:_DAMAGE_SHOWN], *more])
+        places = f"{len(report.damage)} place{'s' * (len(report.damage) > 1)}"
+        said = f"{places} of the file could not be used: " + "\n".join(report.damage[:10])
         return FormatError(said, hint="all that is whole is at the target; the rest needs another copy of it")
     if report is None or report.exit != RefusedError.exit_code:
         return None

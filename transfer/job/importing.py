@@ -227,8 +227,7 @@ class ImportRun(CopyRun):
         if told is None:
             self._report.as_of = AsOf("instant", saved_ms, saved_ms, 0)
         else:
-            ended_ms = told.to_ms or (told.from_ms if told.kind == "instant" else None)
-            self._report.as_of = AsOf(told.kind, told.from_ms, ended_ms, 0)
+            self._report.as_of = AsOf(told.kind, told.from_ms, told.to_ms or told.from_ms, 0)
 
     async def _adopt(self, error: ReplacedError, source: Server, target: Server) -> list[str]:
         self._file.check_unchanged()

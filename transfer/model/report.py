@@ -106,13 +106,12 @@ class VerifyResult(msgspec.Struct):
 class AsOf(msgspec.Struct, frozen=True):
     """What moment the copy is of. A SCAN copy is of an interval, never of an instant.
 
-    `to_ms`: None where the end of an interval is not known, since a file lacks its end.
     `exceptions`: so many keys of an `instant` were read later, since their values were too large to be held.
     """
 
     kind: str  # instant | interval
     from_ms: int = msgspec.field(name="from")
-    to_ms: int | None = msgspec.field(name="to")
+    to_ms: int = msgspec.field(name="to")
     writes_meanwhile: int
     exceptions: int = 0
 

@@ -150,8 +150,6 @@ def _amounts(report: Report) -> list[str]:
 def _as_of_line(as_of: AsOf) -> str:
     """What moment the data is of."""
     writes = f"{as_of.writes_meanwhile:,} write{'s' * (as_of.writes_meanwhile != 1)} at the source meanwhile"
-    if as_of.to_ms is None:
-        return f"as of an interval that began at {show_moment(as_of.from_ms)}; the file lacks what says its end"
     if as_of.kind == "interval":
         return f"as of an interval of {show_ms(as_of.to_ms - as_of.from_ms)}, not of one instant: {writes}"
     later = as_of.exceptions

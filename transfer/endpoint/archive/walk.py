@@ -9,7 +9,6 @@ Rule 2: the place of a key is that of its block: to have one, the block is unpac
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -58,7 +57,6 @@ class ArchiveWalk:
 
     Attributes:
         head, manifest: once they were read.
-        damage: with *salvage*: how many keys are missing, by database, then what could not be used, place by place.
     """
 
     form = f"archive version {VERSION}"
@@ -78,7 +76,6 @@ class ArchiveWalk:
         self._kept: BinaryIO | None = None
         self._recent: dict[int, Block] = {}
         self.damage: list[str] = []
-        self._had: Counter[int] = Counter()
         self.family, self.version = "", 0
         self.aux: dict[bytes, bytes] = {}
         self.functions: list[bytes] = []
@@ -106,7 +103,6 @@ class ArchiveWalk:
         with self._opened(self.path) as file:
             if not start:
                 self.functions, self.passed_over, self.damage = [], [], []
-                self._had.clear()
             file.seek(start)
             items = self._salvaged(file, start) if self._salvage else self._read(file, start)
             yield from self._blocks(items, noting=not start)
@@ -178,22 +174,18 @@ class ArchiveWalk:
                 break
         if lost:
             told.append(lost)
-        if told:
-            told.insert(0, _account(self._had, self.manifest))
 
     def _blocks(self, items: Iterator[tuple[Item, int]], *, noting: bool) -> Iterator[Block]:
         large: _Large | None = None
         for item, begun in items:
             match item:
                 case Keys():
-                    self._had[item.db] += len(item.keys) * noting
                     yield self._block(item)
                 case LargeKey():
                     large = _Large(item, begun)
                 case Piece() if large is not None:
                     large.parts.append(item.data)
                 case LargeEnd() if large is not None:
-                    self._had[large.key.db] += noting
                     yield self._whole(large, item.offset)
                     large = None
                 case _ if noting:
@@ -241,16 +233,6 @@ class _Large:
     def __init__(self, key: LargeKey, start: int) -> None:
         self.key, self.start = key, start
         self.parts: list[bytes] = []
-
-
-def _account(had: Counter[int], manifest: Manifest | None) -> str:
-    """How many keys were had, and how many are missing: of each database, where the end of the archive says it."""
-    there = ", ".join(f"{keys:,} in db {db}" for db, keys in sorted(had.items()) if keys) or "none"
-    if manifest is None:
-        return f"keys that could be read: {there}; how many are missing is not known, since the end of the archive is"
-    whole = {db: sum(kinds.values()) for db, kinds in sorted(manifest.dbs.items())}
-    left = [f"{keys - had[db]:,} of {keys:,} in db {db}" for db, keys in whole.items() if keys > had[db]]
-    return f"keys that are missing: {', '.join(left) or 'none'}; keys that could be read: {there}"
 
 
 def _words(damage: Damage) -> str:

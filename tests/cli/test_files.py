@@ -178,7 +178,7 @@ def test_the_hint_of_a_failure_names_something_else_to_do(tmp_path: Path) -> Non
     assert (said.exit, f"transfer import {cut_file} redis://127.0.0.1:1 --dry-run" in said.err) == (2, True), said
     said = transfer("copy", "localhost", "redis://127.0.0.1:1", state=tmp_path)
     assert (said.exit, "redis://host[:port][/db]" in said.err) == (2, True), said
-    assert ".xfer, .xfer.age, .rdb or .jsonl" in said.err
+    assert ".xfer, .xfer.age, .rdb, .jsonl or .txt" in said.err
     assert "***" not in said.err
 
 

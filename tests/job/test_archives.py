@@ -156,6 +156,13 @@ async def test_a_damaged_archive_writes_nothing_unless_what_is_whole_is_asked_fo
         }
         assert lost == len(whole - (hit if damaged is _flipped else set())) > 0
         assert not oracle.compared(source.address, target.address).altered
+        missing = said.result["missing"]
+        gone = None if damaged is _cut else {"0": 20_000 - lost}
+        assert (missing["keys_had"], missing["dbs"], missing["blocks"]) == (lost, gone, gone and 1), missing
+        words = "how many are missing is not known" if damaged is _cut else f"{20_000 - lost:,} keys in 1 block missing"
+        assert words in alone.err, alone
+        assert words in said.err, said
+        assert (said.result["as_of"]["to"] is None) is (damaged is _cut)
         again = await imported(path, target, tmp_path, "--on-conflict", "skip")
         assert (again.exit, again.result["verified"]) == (0, True), again
 
@@ -263,17 +270,26 @@ async def test_a_pipe_that_breaks_is_told_on_both_sides(tmp_path: Path) -> None:
                 left.stdout.close()
                 return left.wait()
 
-        def fed(data: bytes) -> subprocess.CompletedProcess[bytes]:
-            words = (*COMMAND, "import", "-", target.url)
+        def fed(data: bytes, *words: str) -> subprocess.CompletedProcess[bytes]:
+            words = (*COMMAND, *(words or ("import", "-", target.url)))
             return subprocess.run(words, env=environment_for(tmp_path), capture_output=True, input=data, check=False)
 
         with (tmp_path / "said").open("wb") as said:
             gone = await anyio.to_thread.run_sync(cut_off)
         cut = await anyio.to_thread.run_sync(fed, whole.read_bytes()[:-1000])
+        empty = await anyio.to_thread.run_sync(fed, b"")
+        looked = [
+            await anyio.to_thread.run_sync(fed, data, "verify", "-") for data in (b"", whole.read_bytes()[:-1000])
+        ]
+        found = await anyio.to_thread.run_sync(fed, whole.read_bytes(), "verify", "-")
 
         assert (gone, cut.returncode) == (4, 12), (gone, cut)
         assert "gone away" in (tmp_path / "said").read_text()
         assert b"standard input" in cut.stderr
+        assert [one.returncode for one in (empty, *looked)] == [12] * 3, (empty, looked)
+        assert all(b"nothing came on standard input" in one.stderr for one in (empty, looked[0])), (empty, looked)
+        assert b"20,000 keys in " in looked[1].stderr, looked
+        assert (found.returncode, found.stdout[:8]) == (0, b"WHOLE  -"), found
         assert size(target.address) == 0
 
 

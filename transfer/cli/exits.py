@@ -67,6 +67,7 @@ def refused(report: Report | None, *, hash_keys: bool = False) -> TransferError 
     if report is not None and report.damage and report.exit == FormatError.exit_code:
         places = f"{len(report.damage)} place{'s' * (len(report.damage) > 1)}"
         said = f"{places} of the file could not be used: " + "\n".join(report.damage[:10])
+        said += f"\n{report.missing}" if report.missing else ""
         return FormatError(said, hint="all that is whole is at the target; the rest needs another copy of it")
     if report is None or report.exit != RefusedError.exit_code:
         return None

@@ -141,7 +141,7 @@ class ImportRun(CopyRun):
                     raise self._at_stdin(error) from None
                 raise
             self._file.named = str(request.source) if request.source.is_stdio else ""
-            self._report.damage = walk.damage
+            self._report.damage, self._report.missing = walk.damage, walk.missing
             await self._import(self._file)
 
     @staticmethod
@@ -227,7 +227,8 @@ class ImportRun(CopyRun):
         if told is None:
             self._report.as_of = AsOf("instant", saved_ms, saved_ms, 0)
         else:
-            self._report.as_of = AsOf(told.kind, told.from_ms, told.to_ms or told.from_ms, 0)
+            until_ms = told.to_ms if told.kind == "interval" else told.from_ms
+            self._report.as_of = AsOf(told.kind, told.from_ms, until_ms, 0)
 
     async def _adopt(self, error: ReplacedError, source: Server, target: Server) -> list[str]:
         self._file.check_unchanged()

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from transfer.model.units import some
+
 EXIT_ORDER = (12, 10, 9, 4, 8, 6, 3, 7)
 """If several hold, the first of these is the exit code (any other failure stands alone)."""
 
@@ -107,13 +109,42 @@ class AsOf(msgspec.Struct, frozen=True):
     """What moment the copy is of. A SCAN copy is of an interval, never of an instant.
 
     `exceptions`: so many keys of an `instant` were read later, since their values were too large to be held.
+    `to_ms` is None where it is not known: of an archive whose end is missing.
     """
 
     kind: str  # instant | interval
     from_ms: int = msgspec.field(name="from")
-    to_ms: int = msgspec.field(name="to")
+    to_ms: int | None = msgspec.field(name="to")
     writes_meanwhile: int
     exceptions: int = 0
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """What a damaged archive lacks, as its end tells; `str()` of it is for people.
+
+    `keys_had` in `blocks_had` whole blocks are there. `dbs`: database -> keys that are not, None where nobody knows;
+    `blocks` that are not, None likewise.
+    """
+
+    keys_had: int
+    blocks_had: int
+    blocks: int | None = None
+    dbs: dict[int, int] | None = None
+
+    @property
+    def keys(self) -> int | None:
+        """Those that are not there."""
+        return None if self.dbs is None else sum(self.dbs.values())
+
+    def __str__(self) -> str:
+        had = f"{some(self.keys_had, 'key')} in {some(self.blocks_had, 'whole block')} are there"
+        if self.dbs is None:
+            return f"{had}; how many are missing is not known, since what tells it, at the end, is missing, too"
+        if not self.keys:
+            return f"no key is missing: {had}, which are all"
+        where = ", ".join(f"db {db}: {keys:,}" for db, keys in sorted(self.dbs.items()))
+        within = f" in {some(self.blocks, 'block')}" if self.blocks is not None else ""
+        return f"{some(self.keys or 0, 'key')}{within} missing ({where}); {had}"
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +203,7 @@ class Report(msgspec.Struct, kw_only=True):
     causes: dict[str, int] = msgspec.field(default_factory=dict)
     notes: list[str] = msgspec.field(default_factory=list)
     damage: list[str] = msgspec.field(default_factory=list)
+    missing: Missing | None = None
     data: Any = None
 
 

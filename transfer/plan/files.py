@@ -131,6 +131,8 @@ def checksum_text(file: DataFile) -> str:
 def file_warnings(file: DataFile) -> list[str]:
     """What a person should know of a file that is whole."""
     walk, found = file.walk, [f"damaged: {text}" for text in file.walk.damage]
+    if walk.missing is not None:
+        found.append(str(walk.missing))
     if walk.trailing_bytes:
         found.append(f"{walk.trailing_bytes:,} bytes after the end are not read")
     if file.skipped:

@@ -14,9 +14,11 @@ import msgspec
 from transfer.cli.commands.inspect import big_data, biggest_lines, span_text
 from transfer.cli.outcome import Outcome
 from transfer.cli.render.plan import counted, table
+from transfer.endpoint.archive.missing import what_is_missing
 from transfer.endpoint.archive.walk import ArchiveWalk
 from transfer.endpoint.file.census import PASSED, FileCensus, take_file_census
 from transfer.endpoint.file.file import DataFile
+from transfer.endpoint.file.instream import received
 from transfer.endpoint.file.kinds import walk_of
 from transfer.endpoint.file.soundness import Soundness, Unsound, check_values
 from transfer.endpoint.redis.census import SPANS, BigKey
@@ -56,15 +58,42 @@ def _prefixes(censuses: list[FileCensus], *, hash_keys: bool) -> dict[str, int]:
     return {} if hash_keys else {f"{shown_name(name)}:": count for name, count in both.most_common(_PREFIXES)}
 
 
-async def run_verify_file(path: str, identity: str = "", *, deep: bool, hash_keys: bool = False) -> Outcome:
+async def run_verify_stdin(identity: str, spill_dir: str, *, deep: bool, hash_keys: bool = False) -> Outcome:
+    """As `run_verify_file`, of what comes on standard input, which is kept aside that long.
+
+    Raises:
+        CutError: nothing comes.
+    """
+    async with received(spill_dir) as path:
+        try:
+            return await run_verify_file(str(path), identity, deep=deep, hash_keys=hash_keys, named="-")
+        except FormatError as error:
+            error.where, error.hint = (
+                "standard input",
+                "send it again; transfer import - URL --salvage takes what is whole",
+            )
+            raise
+
+
+async def run_verify_file(
+    path: str, identity: str = "", *, deep: bool, hash_keys: bool = False, named: str = ""
+) -> Outcome:
     """Lines, data and exit code: structure and checksums; with *deep*, and in files that are no archives, every value.
+
+    *named*: what the file is called, where that is not its path.
 
     Raises:
         FormatError: the file is damaged, or a value in it does not hold: the first is named, with its offset.
     """
     walk = walk_of(Path(path), identity=identity, deep=deep)
     values = deep or not isinstance(walk, ArchiveWalk)
-    file, found = await check_values(walk) if values else (await DataFile.open(walk), Soundness())
+    try:
+        file, found = await check_values(walk) if values else (await DataFile.open(walk), Soundness())
+    except FormatError as error:
+        if missing := await what_is_missing(walk_of(Path(path), identity=identity, salvage=True)):
+            error.message += f"\n{missing}"
+        raise
+    file.named = named
     if found.unsound:
         raise _unsound(file, found, hash_keys=hash_keys)
     checked = _values_text(found) if values else "every block, their chain, index and manifest"
@@ -131,7 +160,7 @@ def _archive_lines(file: DataFile) -> list[str]:
         return []
     head, manifest = walk.head, walk.manifest
     as_of, ratio = manifest.as_of, manifest.plain_bytes / max(1, file.size_bytes)
-    span = show_ms((as_of.to_ms or as_of.from_ms) - as_of.from_ms)
+    span = show_ms(as_of.to_ms - as_of.from_ms) if as_of.to_ms is not None else "unknown length"
     when = "of one instant" if as_of.kind == "instant" else f"of an interval of {span}"
     lines = [
         f"  made by {printable(head.made_by)}, {when}; {show_bytes(manifest.plain_bytes)} uncompressed, "

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 from transfer.cli.effect import refuse_all, refuse_idle
 from transfer.cli.options import PLACE, Allow, Extent, GiveUp, Keep, Names, Proof, Rename, Store, Talk, Waits, What
 from transfer.cli.options_files import Deep, Opening
 from transfer.cli.request import copy_request, place
+from transfer.model.endpoint import STDIO
 from transfer.model.errors import PlaceError, UsageError
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
@@ -45,13 +48,14 @@ def verify(
         One place, the side that is believed.
     b
         The other place. Without it A is a file: name.rdb, of which structure, checksum and every value are checked, or
-        name.xfer, of which every value is only with --deep.
+        name.xfer, of which every value is only with --deep; `-` is an archive on standard input.
     """
     from transfer.cli.conduct import conduct
 
     if b is None:
-        refuse_all((what, rename, extent, proof, keep, waits, give_up, consent), "one file is looked at, by itself")
-        return _alone(a, talk, names, opening, deep=deep.deep)
+        kept = replace(keep, spill_dir="") if a == STDIO else keep
+        refuse_all((what, rename, extent, proof, kept, waits, give_up, consent), "one file is looked at, by itself")
+        return _alone(a, talk, names, opening, keep.spill_dir, deep=deep.deep)
 
     if deep.deep:
         raise UsageError(
@@ -78,8 +82,8 @@ def verify(
     return conduct(_verify, request, talk, no_input=True)
 
 
-def _alone(a: str, talk: Talk, names: Names, opening: Opening, *, deep: bool) -> int:
-    from transfer.cli.commands.inspect_file import run_verify_file
+def _alone(a: str, talk: Talk, names: Names, opening: Opening, spill_dir: str, *, deep: bool) -> int:
+    from transfer.cli.commands.inspect_file import run_verify_file, run_verify_stdin
     from transfer.cli.outcome import run_and_tell
 
     address, hashed = place(a, "source"), names.hash_keys
@@ -87,6 +91,9 @@ def _alone(a: str, talk: Talk, names: Names, opening: Opening, *, deep: bool) ->
         raise PlaceError(
             "verify takes two places, or one file", hint="transfer verify dump.rdb, or transfer verify A B"
         )
+    if address.is_stdio:
+        run = partial(run_verify_stdin, opening.identity, spill_dir)
+        return run_and_tell("verify", talk, lambda: run(deep=deep, hash_keys=hashed))
     return run_and_tell(
         "verify", talk, lambda: run_verify_file(address.path, opening.identity, deep=deep, hash_keys=hashed)
     )

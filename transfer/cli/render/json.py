@@ -21,7 +21,7 @@ from transfer.cli.render.out import Out
 from transfer.cli.render.question import accepted
 from transfer.model.errors import TransferError
 from transfer.model.plan import CopyPlan, CopyRequest, Hazard
-from transfer.model.report import Finding, FunctionCounts, Progress, Reject, Report, worst
+from transfer.model.report import Finding, FunctionCounts, Missing, Progress, Reject, Report, worst
 from transfer.report.log import redacted
 from transfer.report.names import hashed_name, without_quoted
 from transfer.report.progress import NoProgress, PlainLines, ProgressShow
@@ -81,12 +81,18 @@ def result_fields(report: Report, code: int, error: TransferError | None) -> dic
         "not_copied": report.not_copied,
         "notes": report.notes,
         "damage": report.damage,
+        "missing": missing_fields(report.missing) if report.missing else None,
     }
     if report.data is not None:
         fields["data"] = _plain(report.data)
     if error is not None:
         fields["error"] = error_fields(error, report.job)
     return fields
+
+
+def missing_fields(missing: Missing) -> dict[str, Any]:
+    """What a damaged archive lacks; null where nobody knows."""
+    return {"keys": missing.keys, **_plain(missing)}
 
 
 class JsonObserver:

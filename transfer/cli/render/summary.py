@@ -150,6 +150,8 @@ def _amounts(report: Report) -> list[str]:
 def _as_of_line(as_of: AsOf) -> str:
     """What moment the data is of."""
     writes = f"{as_of.writes_meanwhile:,} write{'s' * (as_of.writes_meanwhile != 1)} at the source meanwhile"
+    if as_of.to_ms is None:
+        return f"as of an interval that began {show_moment(as_of.from_ms)}; when it ended is not known"
     if as_of.kind == "interval":
         return f"as of an interval of {show_ms(as_of.to_ms - as_of.from_ms)}, not of one instant: {writes}"
     later = as_of.exceptions

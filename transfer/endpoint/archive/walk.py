@@ -29,8 +29,10 @@ from transfer.codec.archive.items import (
 from transfer.codec.archive.payloads import Item
 from transfer.codec.archive.reader import ArchiveReader
 from transfer.codec.archive.salvage import Damage, SalvageReader
+from transfer.endpoint.archive.missing import Had
 from transfer.endpoint.file.block import Block
 from transfer.model.errors import ChecksumError, CutError, FormatError
+from transfer.model.report import Missing
 
 _READ_BYTES = 1 << 20
 _RECENT, _RECENT_BYTES = 6, 16 << 20
@@ -75,6 +77,7 @@ class ArchiveWalk:
         self._opened, self._deep, self._salvage = opened, deep, salvage
         self._kept: BinaryIO | None = None
         self._recent: dict[int, Block] = {}
+        self._had = Had()
         self.damage: list[str] = []
         self.family, self.version = "", 0
         self.aux: dict[bytes, bytes] = {}
@@ -91,6 +94,11 @@ class ArchiveWalk:
         return self.head.as_of if self.head is not None else None
 
     @property
+    def missing(self) -> Missing | None:
+        """What it lacks, as far as its end tells, where some of it was passed over."""
+        return self._had.missing(self.manifest) if self.damage and self.head is not None else None
+
+    @property
     def saved_ms(self) -> int:
         return self.head.as_of.from_ms if self.head is not None else 0
 
@@ -102,7 +110,7 @@ class ArchiveWalk:
         """As `Walk.blocks`; *db* is in the block itself."""
         with self._opened(self.path) as file:
             if not start:
-                self.functions, self.passed_over, self.damage = [], [], []
+                self.functions, self.passed_over, self.damage, self._had = [], [], [], Had()
             file.seek(start)
             items = self._salvaged(file, start) if self._salvage else self._read(file, start)
             yield from self._blocks(items, noting=not start)
@@ -169,6 +177,8 @@ class ArchiveWalk:
                     told.append(_words(item))
                 else:
                     assert reader.last is not None
+                    if not start:
+                        self._had.note(item, reader.last)
                     yield item, reader.last.offset
             if not data:
                 break

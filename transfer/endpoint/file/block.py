@@ -18,6 +18,7 @@ import msgspec
 from transfer.codec.archive.items import AsOf
 from transfer.codec.rdb.items import Use
 from transfer.endpoint.file.checking import empties
+from transfer.model.report import Missing
 
 
 class Block(msgspec.Struct):
@@ -63,6 +64,7 @@ class Walk(Protocol):
         checksum: right | zero (not computed) | none (the file has none).
         trailing_bytes: what stands after the end.
         damage: what could not be used and was passed over, in words; only where that was asked for.
+        missing: how much that was, where the file has something that may tell; None: nothing, or it has not.
         form: the kind of file, in words.
         as_of: of what time its keys are, None if it does not say more than `saved_ms`.
         saved_ms: when it was saved, as it says; 0 if it does not.
@@ -81,6 +83,9 @@ class Walk(Protocol):
 
     @property
     def form(self) -> str: ...
+
+    @property
+    def missing(self) -> Missing | None: ...
 
     @property
     def as_of(self) -> AsOf | None: ...

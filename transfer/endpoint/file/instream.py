@@ -73,5 +73,5 @@ def _copy(source: int, handle: int, path: Path) -> bool:
             file.write(data)
     if not head:
         hint = "look at what the command before the pipe says: transfer export A - | transfer import - B"
-        raise CutError("nothing came from standard input", offset=0, where="-", hint=hint)
+        raise CutError("nothing came on standard input: an archive has a first frame and an end", where="-", hint=hint)
     return is_encrypted(head)

@@ -17,6 +17,7 @@ from transfer.codec.rdb.encode import REDIS_FIELD_TTL, UnencodableError, encode
 from transfer.codec.rdb.writer import oldest_version
 from transfer.endpoint.file.block import Block
 from transfer.model.errors import CutError, FormatError
+from transfer.model.report import Missing
 
 _TYPES = frozenset({0, 1, 2, 4, 5, 21, REDIS_FIELD_TTL})
 _REDIS = 12
@@ -32,6 +33,7 @@ class JsonlWalk:
     repeats = True
     saved_ms = 0
     as_of: AsOf | None = None
+    missing: Missing | None = None
 
     def __init__(self, path: Path, *, salvage: bool = False) -> None:
         self.path, self._salvage = path, salvage

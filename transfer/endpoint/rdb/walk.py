@@ -18,6 +18,7 @@ from transfer.codec.rdb.items import Aux, End, Function, Header, Item, Keys, Ski
 from transfer.codec.rdb.reader import RdbReader
 from transfer.endpoint.file.block import Block
 from transfer.model.errors import CutError, FormatError
+from transfer.model.report import Missing
 
 AS_OF = b"transfer-as-of"
 """AUX beside those of servers, which pass over what they do not know: `instant|interval FROM TO` in Unix ms."""
@@ -50,6 +51,7 @@ class RdbWalk:
         return f"RDB version {self.version}"
 
     repeats = False
+    missing: Missing | None = None
 
     @property
     def as_of(self) -> AsOf | None:

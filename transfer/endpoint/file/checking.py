@@ -16,6 +16,8 @@ from transfer.model.errors import FormatError, UnknownFormError
 
 PLAIN = frozenset({0, 1, 2, 3, 4, 5})
 """Types that are lengths and strings only; servers refuse what else may be wrong with them (a member twice)."""
+TAKEN = PLAIN | MODULE_TYPES
+"""Types that `fault` has nothing to say about."""
 DAMAGED_CODE = "E1200"
 
 _ZIPLIST, _LISTPACK = b"\x0b\x0b\0\0\0\x0a\0\0\0\0\0\xff", b"\x07\x07\0\0\0\0\0\xff"
@@ -46,7 +48,7 @@ def empties(bodies: list[bytes]) -> list[int]:
 
 def fault(body: bytes, version: int) -> str | None:
     """Why *body* must not be sent to a server; None if it is sound."""
-    if body[0] in PLAIN or body[0] in MODULE_TYPES or surely_sound(body):
+    if body[0] in TAKEN or surely_sound(body):
         return None
     try:
         decode(body, version)

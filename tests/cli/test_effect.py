@@ -38,14 +38,11 @@ def test_what_has_no_effect_is_refused_where_it_has_none(kind: str, name: str, m
 @pytest.mark.parametrize(
     "words",
     [
-        ("export", "redis://127.0.0.1:1", "out.rdb", "--on-conflict", "skip"),
-        ("copy", "redis://127.0.0.1:1", "out.rdb", "--format", "raw"),
+        ("copy", "redis://127.0.0.1:1", "out.rdb", "--on-conflict", "skip"),
         ("import", "in.rdb", "redis://127.0.0.1:1", "--route", "psync"),
         ("verify", "in.rdb", "--match", "x*"),
-        ("verify", "redis://127.0.0.1:1", "redis://127.0.0.1:2", "--undo-dir", "x"),
         ("verify", "redis://127.0.0.1:1", "redis://127.0.0.1:2", "--identity", "x"),
         ("inspect", "in.rdb", "--timeout", "1s"),
-        ("inspect", "redis://127.0.0.1:1", "--identity", "x"),
     ],
 )
 def test_the_command_refuses_it_before_anything_else(words: tuple[str, ...], tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ async def test_a_target_that_is_not_empty_is_asked_about_on_a_terminal(
         size = await ask(target, "DBSIZE")
 
     assert (code, size) == (exit_code, there), shown
-    assert re.search(rf"into redis://127.0.0.1:{target.address.port}\S*: db0 1 keys", shown)
+    assert re.search(rf"into redis://127.0.0.1:{target.address.port}\S*: db0 1 key\b", shown)
 
 
 async def test_with_no_input_nothing_is_asked(tmp_path: Path) -> None:

@@ -362,6 +362,7 @@ async def test_a_damaged_stream_is_not_believed(tmp_path: Path, monkeypatch: pyt
         report = await copied(source, target, tmp_path, watching, route="psync")
 
         assert any("cannot be read" in text and "checksum" in text for text in watching.warnings)
+        assert _noted(tmp_path) == []
         assert (report.route, report.exit, report.verified) == ("scan", 0, True)
         oracle.assert_same(source.address, target.address)
 
@@ -398,6 +399,10 @@ def _killed_in_a_full_sync(
     words = ("copy", source.url, target.url, "--route", "psync", "--allow", "fork", "--batch", "500", *more)
     places = ("--state", str(state), "--spill-dir", str(state / "spill"))
     assert transfer(*words, *places, TRANSFER_CRASH_AT=crash_at).exit == -9
+
+
+def _noted(state: Path) -> list[Path]:
+    return list(state.glob("*.sync"))
 
 
 def _kept(state: Path) -> list[Path]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transfer.report.names import hashed_name, printable, shown_name
+from transfer.report.names import hashed_name, name_of, printable, shown_name
 
 
 @given(name=st.binary(max_size=40))
@@ -18,6 +19,19 @@ def test_a_shown_name_holds_nothing_a_terminal_obeys(name: bytes) -> None:
 def test_different_names_are_shown_differently(one: bytes, other: bytes) -> None:
     """A byte and its escape written out are two names."""
     assert (shown_name(one) == shown_name(other)) == (one == other)
+
+
+@given(name=st.binary(max_size=60) | st.text(max_size=30).map(str.encode))
+def test_a_name_can_be_typed_as_it_is_shown(name: bytes) -> None:
+    """What is read on a screen finds the key again."""
+    assert name_of(shown_name(name)) == name
+
+
+@pytest.mark.parametrize("text", ['"\\q"', '"\\x0"', '"a\\"', '"\\xzz"', '"\\u12"', '"\\U00110000"'])
+def test_an_escape_that_is_none_is_refused(text: str) -> None:
+    """Rather than another key looked for."""
+    with pytest.raises(ValueError):
+        name_of(text)
 
 
 def test_plain_names_are_shown_as_they_are() -> None:

@@ -93,6 +93,8 @@ _NOT_YET = """sync schema run report config
 --count-all --report --metrics --confirm --profile --config"""
 NOT_YET = frozenset(_NOT_YET.split())
 """Words of the contract that come with later releases: unknown like any other, and said to be missing."""
+_OF_THE_FIRST = frozenset({"--fresh"})
+"""Options that `resume` is asked for, and has not."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -214,6 +216,9 @@ def _unknown(word: str, said: str, hint: str) -> UsageError:
     name = word.partition("=")[0]
     if name in NOT_YET:
         return UsageError(f"unknown option {name}: it is not in this release", hint=hint)
+    if name in _OF_THE_FIRST:
+        said = f"{name} is for the command that a job began with, which begins anew then"
+        return UsageError(said, hint="transfer jobs list; transfer copy SRC DST --fresh")
     near = said.partition("Did you mean ")[2]
     return UsageError(f"unknown option {name}" + (f": did you mean {near}" if near else ""), hint=hint)
 

@@ -44,7 +44,6 @@ NO_EFFECT: dict[str, dict[str, str]] = {
     },
     "import": {
         "route": "a file is read from its beginning to its end",
-        "pace": _NO_SOURCE,
         "max_source_latency": _NO_SOURCE,
         "read_from": _NO_SOURCE,
         "max_replica_lag": _NO_SOURCE,

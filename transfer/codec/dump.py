@@ -7,6 +7,7 @@ valkey/src/rdb.h (numbers from 22 on mean different things in the two families).
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import anycrc
 
@@ -46,6 +47,12 @@ def stamp(body: bytes, version: int) -> bytes:
     """Add the footer to type byte and value."""
     versioned = body + version.to_bytes(2, "little")
     return versioned + int(_crc64(versioned)).to_bytes(8, "little")
+
+
+def stamped(bodies: Iterable[bytes], version: int) -> list[bytes]:
+    """`stamp`, of many of one version."""
+    end, crc = version.to_bytes(2, "little"), _crc64
+    return [versioned + crc(versioned).to_bytes(8, "little") for versioned in [body + end for body in bodies]]
 
 
 def is_whole(dump: bytes) -> bool:

@@ -129,7 +129,9 @@ class CopyRun:
 
     async def _plan_and_move(self, source: Server, target: Server) -> None:
         before = self._trail.last_facts() if self._resumes else None
-        plan = await self._planner(for_planning(self._request) if before else self._request, source, target)
+        plan = await self._planner(
+            for_planning(self._request, self._trail) if before else self._request, source, target
+        )
         if before:
             plan.hazards = [hazard for hazard in plan.hazards if hazard.name != "nonempty-target"]
             plan.dbs = with_planned(plan.dbs, self._store.get(self._report.job).plan)
@@ -366,11 +368,11 @@ class CopyRun:
         said = await self._adopt(error, source, target)
         if source.identity.run_id != asked:
             self._writes_before = 0  # a new process counts anew
-        structlog.get_logger().warning("a server was replaced", restarts=self._report.restarts, error=error.message)
+        structlog.get_logger().info("a server was replaced", restarts=self._report.restarts, error=error.message)
         self._tell(*said)
 
     def _ticking(self, plan: CopyPlan) -> Ticker:
-        return Ticker(self._engine, self.tally, plan, self._observer)
+        return Ticker(self._engine, self.tally, plan, self._observer, self._report.command)
 
     def _rejected(self, reject: Reject) -> None:
         if reject.code != CONFLICT_CODE:  # the ledger of kept names knows those

@@ -212,6 +212,7 @@ class Engine:
                     await self._run(flow, after)
         except FullSyncError as error:
             self.trail.restart()
+            self.trail.sync_note.forget()
             self._observer.warning(f"{error.message}: the copy goes on by SCAN, and is not of one instant")
             return False
         source = self._source

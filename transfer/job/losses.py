@@ -45,7 +45,11 @@ def remedy(report: Report) -> str:
         return ""
     if found.missing == found.differences():
         return "the same copy again with --allow nonempty-target brings what is missing; what is equal is skipped"
-    return "the same copy again with --on-conflict replace brings what is missing and writes over what differs"
+    return (
+        "others may have written to these keys at the target since: look at them first (`transfer verify` lists them "
+        "again); the same copy with --on-conflict replace brings what is missing and writes over what differs, whoever "
+        "wrote it"
+    )
 
 
 def emptied(report: Report, planned: int) -> str:

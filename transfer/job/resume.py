@@ -47,10 +47,17 @@ class Taken(msgspec.Struct):
     said: list[str]
 
 
-def for_planning(request: CopyRequest) -> CopyRequest:
-    """*request* as preflight should see it now that the target holds keys of this job: that is no hazard."""
+def for_planning(request: CopyRequest, trail: Trail) -> CopyRequest:
+    """*request* as preflight should see it now that the target holds keys of this job: that is no hazard.
+
+    Nor has a full sync that was kept to find room once more.
+    """
     return msgspec.structs.replace(
-        request, allow=request.allow | {"nonempty-target"}, on_full=request.on_full or "wait", approved_plan=""
+        request,
+        allow=request.allow | {"nonempty-target"},
+        on_full=request.on_full or "wait",
+        approved_plan="",
+        kept_bytes=trail.sync_note.held_bytes(),
     )
 
 

@@ -14,9 +14,10 @@ _TICK_S = 0.2
 
 
 class Ticker:
-    """Tells the observer where the copy stands, a few times a second, for the length of a block."""
+    """Tells the observer where a copy (or what else *phase* is) stands, a few times a second, for a block's length."""
 
-    def __init__(self, engine: Engine, tally: Tally, plan: CopyPlan, observer: Observer) -> None:
+    def __init__(self, engine: Engine, tally: Tally, plan: CopyPlan, observer: Observer, phase: str) -> None:
+        self._phase = phase
         self._engine = engine
         self.tally = tally
         self._plan = plan
@@ -32,8 +33,10 @@ class Ticker:
         return await self._group.__aexit__(*failure)  # type: ignore[arg-type]
 
     async def _tick(self) -> None:
-        meter, counts = Meter("copy", self._plan.keys), self.tally.counts
+        meter, counts = Meter(self._phase, self._plan.keys), self.tally.counts
         while True:
             await anyio.sleep(_TICK_S)
-            meter.keys, meter.bytes, meter.rejected = counts.read, self.tally.bytes_read, counts.rejected
+            meter.keys, meter.rejected = counts.read - counts.repeated, counts.rejected
+            meter.bytes = self.tally.bytes_read
+            meter.total_keys = max(self._plan.keys, meter.keys)  # others may have written since the plan
             self._observer.progress(meter.snapshot(self._engine.share_done()))

@@ -75,6 +75,8 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     allow: frozenset[str] = frozenset()
     state_dir: str = ""
     spill_dir: str = ""
+    kept_bytes: int = 0
+    """What lies there of a full sync that an earlier process of the job began: room for another one."""
     undo_dir: str = ""
     delete_extra: bool = False
     clears: bool = False

@@ -150,7 +150,7 @@ class Missing(msgspec.Struct, frozen=True):
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Where a phase stands. `share` is 0..1, None while unknown, as `total_keys` and `eta_s` are."""
 
-    phase: str  # copy | verify
+    phase: str  # copy | export | import | verify
     share: float | None = None
     keys: int = 0
     total_keys: int | None = None

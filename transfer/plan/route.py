@@ -51,7 +51,7 @@ async def choose_route(request: CopyRequest, source: Server, here: Look, writing
         said = f"the source gives no full sync ({cost.refusal}): it is read by SCAN, and the copy is not of one instant"
         return Route("scan", use, warnings=[said])
     try:
-        _refuse(cost, here, request.spill_dir)
+        _refuse(cost, here, request)
     except (GuardError, LimitError) as error:
         if wanted:
             raise
@@ -75,7 +75,7 @@ def _unfit(request: CopyRequest, here: Look, writing: str, use: str, wanted: boo
     return ""
 
 
-def _refuse(cost: SyncCost, here: Look, spill_dir: str) -> None:
+def _refuse(cost: SyncCost, here: Look, request: CopyRequest) -> None:
     """
     Raises:
         GuardError, LimitError
@@ -86,8 +86,8 @@ def _refuse(cost: SyncCost, here: Look, spill_dir: str) -> None:
             where=here.side.place,
             hint="--route scan needs no fork",
         )
-    free = free_bytes(spill_dir)
-    if free < cost.used_bytes + HEADROOM_BYTES:
+    spill_dir, free = request.spill_dir, free_bytes(request.spill_dir)
+    if free + request.kept_bytes < cost.used_bytes + HEADROOM_BYTES:
         folder = spill_dir or "the folder for temporary files"
         raise LimitError(
             f"the full sync may have {show_bytes(cost.used_bytes)}, and {folder} has {show_bytes(free)} free "

@@ -24,7 +24,7 @@ class Meter:
     """Counts one phase of a run.
 
     Args:
-        phase: copy | verify.
+        phase: copy | export | import | verify.
         total_keys: how many there are, None if nobody knows. It may be set later.
         clock: seconds that only go forward.
     """

@@ -2,7 +2,7 @@
 
 Key names, server replies and URLs come from outside. Whatever is shown of them passes here:
 
-    key bytes -> `shown_name` (text for people) | `hashed_name` (--hash-keys)
+    key bytes -> `shown_name` (text for people) -> typed again -> `name_of` | `hashed_name` (--hash-keys)
     any text  -> `printable` (no control or formatting character reaches a terminal)
               -> `without_quoted` (--hash-keys: what it quotes of names and values is left out)
 
@@ -12,6 +12,7 @@ Rule 2: two different names are shown differently.
 
 from __future__ import annotations
 
+import os
 import re
 
 import xxhash
@@ -35,6 +36,36 @@ def shown_name(key: bytes) -> str:
         text = key.decode("ascii", "surrogateescape")
     plain = text and '"' not in text and "\\" not in text and " " not in text and text.isprintable()
     return text if plain else '"' + "".join(map(_escaped, text)) + '"'
+
+
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))", re.DOTALL)
+_NAMED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b'"': b'"', b"\\": b"\\"}
+
+
+def name_of(text: str) -> bytes:
+    """The name that somebody typed: as it stands, or in double quotes with the escapes of `shown_name`.
+
+    Raises:
+        ValueError: in quotes stands a backslash that begins no such escape.
+    """
+    name = os.fsencode(text)
+    if len(name) < 2 or not name.startswith(b'"') or not name.endswith(b'"'):
+        return name
+    inside = name[1:-1]
+    if b"\\" in _ESCAPE.sub(b"", inside):
+        raise ValueError("a backslash at the end")
+    return _ESCAPE.sub(_meant, inside)
+
+
+def _meant(escape: re.Match[bytes]) -> bytes:
+    byte, *wide, other = escape.groups()
+    if byte:
+        return bytes((int(byte, 16),))
+    if char := wide[0] or wide[1]:
+        return chr(int(char, 16)).encode()
+    if other not in _NAMED:
+        raise ValueError(f"\\{other.decode('latin-1')} is no escape")
+    return _NAMED[other]
 
 
 _QUOTED = re.compile(r"""b?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")

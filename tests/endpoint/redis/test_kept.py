@@ -37,6 +37,7 @@ async def test_what_was_kept_whole_is_sound(checksum: bytes, sound: bool, tmp_pa
     known = _noted(tmp_path, _BODY + checksum)
 
     assert (known.instant_ms, known.size_bytes) == (5, len(_BODY) + 8)
+    assert SyncNote(tmp_path, "job").held_bytes() == len(_BODY) + 8
     assert await is_sound(known) is sound
 
 
@@ -84,6 +85,7 @@ async def test_a_sync_that_came_to_no_end_is_nothing(tmp_path: Path) -> None:
     known = note.read()
     assert known is not None
     assert not await is_sound(known)
+    assert note.held_bytes() == 0
 
     assert note.begin(str(tmp_path), 6) == first
     assert os.listdir(tmp_path) == ["job.sync"]

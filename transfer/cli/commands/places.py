@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from typing import Annotated
 
 from transfer.cli.effect import refuse_all
@@ -62,16 +61,26 @@ def _one_key(address: Address, one: OneKey, talk: Talk) -> int:
 
 
 def _named(one: OneKey) -> bytes | None:
-    """The name that was given, None if none was. Raises UsageError: it is no base64, or there are two."""
+    """The name that was given, None if none was. Raises UsageError: it cannot be understood, or there are two."""
     if one.key is not None and one.key_b64 is not None:
         raise UsageError("--key and --key-b64 name one key in two ways", hint="leave one of them out")
     if one.key_b64 is None:
-        return None if one.key is None else os.fsencode(one.key)
+        return None if one.key is None else _as_shown(one.key)
     try:
         return base64.b64decode(one.key_b64, validate=True)
     except ValueError:
         hint = "--json shows names so, as key_b64; printf %s NAME | base64 -w0"
         raise UsageError("--key-b64: this is no base64", hint=hint) from None
+
+
+def _as_shown(text: str) -> bytes:
+    from transfer.report.names import name_of
+
+    try:
+        return name_of(text)
+    except ValueError as error:
+        hint = "in quotes as names are shown: --key '\"a\\x00b\"'"
+        raise UsageError(f"--key: {error}", hint=hint) from None
 
 
 def doctor(

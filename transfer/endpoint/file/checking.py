@@ -1,7 +1,8 @@
 """Payloads from files are checked before a server is given them: a crafted one can end it.
 
     bodies -> plain forms (lengths and strings, which the walk over the file has proved) -> taken
-           -> packed forms -> decoded -> what does not hold: its reason | taken
+           -> packed forms -> in order at a glance -> taken
+                           -> else decoded -> what does not hold: its reason | taken
 
 A module's value, and a type that only its server knows, cannot be looked into: the target decides about it.
 """
@@ -10,10 +11,13 @@ from __future__ import annotations
 
 from transfer.codec.dump import MODULE_TYPES
 from transfer.codec.rdb.decode import decode
+from transfer.codec.rdb.glance import surely_sound
 from transfer.model.errors import FormatError, UnknownFormError
 
 PLAIN = frozenset({0, 1, 2, 3, 4, 5})
 """Types that are lengths and strings only; servers refuse what else may be wrong with them (a member twice)."""
+TAKEN = PLAIN | MODULE_TYPES
+"""Types that `fault` has nothing to say about."""
 DAMAGED_CODE = "E1200"
 
 _ZIPLIST, _LISTPACK = b"\x0b\x0b\0\0\0\x0a\0\0\0\0\0\xff", b"\x07\x07\0\0\0\0\0\xff"
@@ -44,7 +48,7 @@ def empties(bodies: list[bytes]) -> list[int]:
 
 def fault(body: bytes, version: int) -> str | None:
     """Why *body* must not be sent to a server; None if it is sound."""
-    if body[0] in PLAIN or body[0] in MODULE_TYPES:
+    if body[0] in TAKEN or surely_sound(body):
         return None
     try:
         decode(body, version)

@@ -9,16 +9,17 @@ Rule 3: what is on its way can be asked for its values, which are those of its o
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping
-from itertools import compress
+from itertools import accumulate
 
 import anyio
 import anyio.lowlevel
 
-from transfer.codec.dump import stamp
+from transfer.codec.dump import stamped
 from transfer.codec.rdb.decode import decode_payload
 from transfer.endpoint.file.block import Block
-from transfer.endpoint.file.checking import DAMAGED_CODE, fault
+from transfer.endpoint.file.checking import DAMAGED_CODE, TAKEN, fault
 from transfer.endpoint.file.chosen import ChosenNames
 from transfer.endpoint.file.file import DataFile, failures_of
 from transfer.model.errors import FormatError
@@ -86,6 +87,7 @@ class FileSource:
         with self._file.blamed(), failures_of(self._file.path):
             blocks = self._file.walk.blocks(int(start or 0), int(db or 0))
             for block in blocks:
+                self._file.check_unchanged()  # some 20 us a block: what changed may read as keys, too
                 await self._give(block, emit)
                 await anyio.lowlevel.checkpoint()
                 if self._stop.is_set():
@@ -144,20 +146,24 @@ class FileSource:
 
     def _sound(self, block: Block, rows: list[int]) -> list[int]:
         """Those whose payloads hold; the others are rejected by name."""
-        faults = [fault(block.bodies[row], block.version) for row in rows]
-        for row, found in zip(rows, faults, strict=True):
-            if found is not None:
-                cause = f"its payload in the file does not hold: {found}"
-                self._tally.reject(block.db, block.keys[row], DAMAGED_CODE, cause)
-        return list(compress(rows, [found is None for found in faults]))
+        bodies = block.bodies
+        faults = {
+            row: found
+            for row in rows
+            if bodies[row][0] not in TAKEN and (found := fault(bodies[row], block.version)) is not None
+        }
+        for row, found in faults.items():
+            cause = f"its payload in the file does not hold: {found}"
+            self._tally.reject(block.db, block.keys[row], DAMAGED_CODE, cause)
+        return [row for row in rows if row not in faults] if faults else rows
 
     def _batch(self, block: Block, rows: list[int], span: Span) -> Batch:
-        dumps = [stamp(block.bodies[row], block.version) for row in rows]
+        dumps = stamped(map(block.bodies.__getitem__, rows), block.version)
         sizes = list(map(len, dumps))
-        keys = [block.keys[row] for row in rows]
+        keys = list(map(block.keys.__getitem__, rows))
         held = min(sum(sizes) + sum(map(len, keys)), self._total_bytes)
         uses = [max(0, block.uses[row]) for row in rows] if self._use and block.use == self._use else []
-        deadlines = [block.deadlines[row] for row in rows]
+        deadlines = list(map(block.deadlines.__getitem__, rows))
         return Batch(span, block.db, keys, dumps, sizes, deadlines, held, uses=uses)
 
     @property
@@ -196,9 +202,5 @@ def read_value(dump: bytes, deadline_ms: int) -> ReadValue:
 
 def _fitting(block: Block, rows: list[int], most_keys: int, most_bytes: int) -> int:
     """How many of *rows* go into one batch."""
-    held = 0
-    for count, row in enumerate(rows[:most_keys]):
-        held += len(block.bodies[row])
-        if held > most_bytes:
-            return max(1, count)
-    return min(len(rows), most_keys)
+    sizes = map(len, map(block.bodies.__getitem__, rows[:most_keys]))
+    return max(1, bisect_right(list(accumulate(sizes)), most_bytes))

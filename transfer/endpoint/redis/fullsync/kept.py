@@ -84,6 +84,13 @@ class SyncNote:
             return None
         return known if Path(known.path).name == _PREFIX + self._job else None
 
+    def held_bytes(self) -> int:
+        """How large its file is, whole or not; 0 where there is none."""
+        try:
+            return os.stat(known.path).st_size if (known := self.read()) else 0
+        except OSError:
+            return 0
+
     def let_go(self) -> None:
         """Remove the file: all of it has arrived. What was noted stays."""
         if known := self.read():

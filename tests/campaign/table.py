@@ -87,7 +87,7 @@ def _rows(runs: dict[tuple[str, int], dict[str, Any]]) -> None:
 
 
 def _points(runs: list[dict[str, Any]]) -> None:
-    hits = Counter(run["point"] for run in runs if run.get("hit") and "point" in run)
+    hits = Counter(run["point"].partition(":")[0] for run in runs if run.get("hit") and "point" in run)
     if hits:
         print("## Where it was killed\n\n| point | kills |\n|---|---|")
         for name, count in sorted(hits.items()):

@@ -203,6 +203,34 @@ async def test_foreign_keys_stay_and_are_named_as_before(tmp_path: Path) -> None
         assert len({item["key_b64"] for item in shown["data"]["rejects"]}) == len(shown["data"]["rejects"]) == 60
 
 
+@pytest.mark.parametrize("how", [(), ("--hash-keys",)], ids=["names kept", "names hashed"])
+async def test_a_source_that_is_a_stranger_is_refused(how: tuple[str, ...], tmp_path: Path) -> None:
+    """Another process with keys of others: none of them is copied; with the right one again it goes on."""
+    async with running("redis-7.0") as source, running("redis-7.0") as target:
+        fill(source.address, 6000)
+        await ask(source, "SAVE")
+        words = ("copy", source.url, target.url, *how, "--batch", "100", "--rate", "6000", "--state", str(tmp_path))
+        assert transfer(*words, TRANSFER_CRASH_AT="trail.flushed:9").exit == -9
+        there = await ask(target, "DBSIZE")
+        saved = source.folder / "dump.rdb"
+        await source.kill()
+        os.rename(saved, tmp_path / "kept.rdb")
+        await source.restart()
+        await ask(source, "DEBUG", "POPULATE", 3000, "strange")
+
+        said = transfer("resume", "--json", "--state", str(tmp_path))
+
+        assert (said.exit, said.result["error"]["code"]) == (4, "E213"), said
+        assert "transfer resume" in said.result["error"]["hint"]
+        assert await ask(target, "DBSIZE") == there > 0
+        await source.kill()
+        os.rename(tmp_path / "kept.rdb", saved)
+        await source.restart()
+        again = transfer("resume", "--json", "--state", str(tmp_path))
+        assert (again.exit, again.result["verified"]) == (0, True), again
+        oracle.assert_same(source.address, target.address)
+
+
 async def test_an_emptied_target_is_refused(tmp_path: Path) -> None:
     """None of the acknowledged keys is there: another server, or its data is gone. Nothing is written."""
     async with running() as source, running() as target:

@@ -16,11 +16,11 @@ from transfer.endpoint.redis.landmarks import Names, any_there, longest_life_ms,
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
 from transfer.model.endpoint import Identity
-from transfer.model.errors import EmptiedSourceError, ReplacedError
+from transfer.model.errors import RESUME, EmptiedSourceError, ReplacedError
 
 _PASSING_MS = 5_000
 """A deadline so near may pass while it is asked for."""
-_SOONER = ("keep", "cap")
+SOONER = ("keep", "cap")
 """Rules for deadlines by which a key that lives at the target lives at the source, too."""
 
 
@@ -50,7 +50,7 @@ async def refuse_emptied(before: Identity, engine: Engine) -> None:
     if source.identity.run_id == before.run_id or source.identity.continues(before):
         return
     soon_ms = source.now_ms() + _PASSING_MS
-    alive = marks.until_ms > soon_ms or (engine.mapping.ttl.kind in _SOONER and bool(marks.alive(soon_ms)))
+    alive = marks.until_ms > soon_ms or (engine.mapping.ttl.kind in SOONER and bool(marks.alive(soon_ms)))
     if not (marks.lasting or alive) or any(keys for keys, _ in (await source.asked(probe.keyspace)).values()):
         return
     raise EmptiedSourceError(
@@ -86,7 +86,7 @@ class Replacement:
             if _is_another(server.identity, before, name):
                 said.append(_sentence(name, before, server))
                 try:
-                    await _refuse_stranger(name, before, server, names)
+                    await refuse_stranger(name, before, server, names)
                     if name == "source":
                         await refuse_emptied(before, self._engine)
                 except ReplacedError:
@@ -102,7 +102,13 @@ def _is_another(now: Identity, before: Identity, side: str) -> bool:
     return (now.run_id, now.role) != (before.run_id, before.role) or (side == "target" and now.replid != before.replid)
 
 
-async def _refuse_stranger(side: str, before: Identity, server: Server, names: Names) -> None:
+async def refuse_stranger(side: str, before: Identity, server: Server, names: Names) -> None:
+    """Return unless *server* has another history than *before*, and holds keys, none of which is among *names*.
+
+    Raises:
+        ReplacedError: it has.
+        GaveUpError: it does not answer.
+    """
     if before.replid and server.identity.continues(before):
         return
     held = sum(keys for keys, _ in (await server.asked(probe.keyspace)).values())
@@ -111,7 +117,7 @@ async def _refuse_stranger(side: str, before: Identity, server: Server, names: N
         raise ReplacedError(
             f"another server answers at the {side}: it holds {held:,} keys, and {known}",
             where=server.where,
-            hint="run the same command again, once the right server answers there",
+            hint=f"once the right server answers there: {RESUME}",
         )
 
 

@@ -2,6 +2,7 @@
 
     trail -> the same processes answer                    -> go on at the positions, of a full sync in its file
           -> the source or the target is another process  -> everything is read again, equal keys are skipped
+          -> the source is another process, with keys of others only -> refused: nothing of theirs is copied
           -> the target holds nothing that was acknowledged -> refused: it is not the place this job writes to
 
 What was written and rejected is remembered in any case: so a key that this job wrote is never taken for another's,
@@ -19,7 +20,7 @@ from transfer.endpoint.redis.landmarks import Names, any_there, lasting_page
 from transfer.endpoint.redis.leftovers import remove_named
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
-from transfer.job.replacement import refuse_emptied
+from transfer.job.replacement import SOONER, refuse_emptied, refuse_stranger
 from transfer.job.trail import Facts, Trail
 from transfer.model.endpoint import Identity
 from transfer.model.errors import ReplacedError
@@ -76,11 +77,12 @@ async def take_up(
 
     Raises:
         ReplacedError: the target holds none of the keys that were acknowledged and must still be there.
+            Nor does another process at the source hold any of the keys that were copied.
         EmptiedSourceError: the source came back without its data.
         GaveUpError: a server does not answer.
     """
     engine.recall(facts, rejects)
-    await refuse_emptied(facts.source, engine)
+    await _refuse_another_source(facts, engine)
     unknown = await recognise(facts, engine)
     await remove_named(target, trail.temporaries())
     said = [text for text in (moved("source", facts.source, source), moved("target", facts.target, target)) if text]
@@ -109,6 +111,23 @@ async def _goes_on(trail: Trail, engine: Engine) -> bool:
         return False
     engine.go_on(after, kept)
     return True
+
+
+async def _refuse_another_source(facts: Facts, engine: Engine) -> None:
+    """Refuse a source that came back without its data, or that holds keys of others only.
+
+    It is known by names that were acknowledged and must still be there; where none were kept (--hash-keys), by hashes.
+    """
+    source, marks = engine.source, engine.landmarks
+    await refuse_emptied(facts.source, engine)
+    if source.identity.run_id == facts.source.run_id:
+        return
+    known = marks.alive(source.now_ms() + _PASSING_MS) if engine.mapping.ttl.kind in SOONER else marks.marks()
+    names = {there for there, _, _ in known}
+    if not names and marks.lasting and facts.counts.written and await _names_found_again(engine):
+        return
+    if names or (marks.lasting and facts.counts.written):
+        await refuse_stranger("source", facts.source, source, names)
 
 
 async def recognise(facts: Facts, engine: Engine) -> list[str]:

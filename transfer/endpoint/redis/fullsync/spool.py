@@ -21,7 +21,7 @@ import anyio
 import anyio.to_thread
 import xxhash
 
-from transfer.model.errors import LimitError, UsageError
+from transfer.model.errors import RESUME, LimitError, UsageError
 
 _PIECE_BYTES = 1 << 20
 HEADROOM_BYTES = 64 << 20
@@ -155,6 +155,6 @@ def _unnamed_file(folder: str) -> int:
 
 def _no_room(folder: str, error: OSError) -> LimitError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        hint = "--spill-dir DIR names another folder; --route scan needs none"
+        hint = f"make room there; then {RESUME}"
         return LimitError("there is no room left for the full sync that comes in", where=folder, hint=hint)
     return LimitError(f"the full sync that comes in cannot be kept: {error.strerror}", where=folder)

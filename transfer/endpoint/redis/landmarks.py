@@ -8,11 +8,12 @@ An old save of the target holds the first keys of a copy and not the last: both 
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator
 
 from transfer.codec import resp
 from transfer.endpoint.redis import probe
 from transfer.model.record import NO_DEADLINE
-from transfer.wire.link import Link
+from transfer.wire.link import Link, Reply
 
 _FIRST, _DRAWN = 50, 100
 _NAMES_PER_DB = 100
@@ -98,19 +99,23 @@ async def lasting_page(link: Link, cursor: bytes) -> tuple[bytes, list[bytes]]:
 async def longest_life_ms(link: Link, names: Names) -> int:
     """How long the one of *names* that lives longest has to live, of those with a deadline; the link's db changes."""
     longest = 0
-    for db in sorted({db for db, _ in names}):
-        await link.command("SELECT", db)
-        wanted = [name for at, name in names if at == db]
-        longest = max(longest, *(life for life in await link.ask(resp.each(b"PTTL", wanted), len(wanted))))
+    async for lives in _answers(link, b"PTTL", names):
+        longest = max([longest, *(life for life in lives if isinstance(life, int))])  # some names may be forbidden
     await link.command("SELECT", 0)
     return longest
 
 
 async def any_there(link: Link, names: Names) -> bool:
     """Whether the server holds any of *names*."""
+    async for found in _answers(link, b"EXISTS", names):
+        if 1 in found:
+            return True
+    return False
+
+
+async def _answers(link: Link, word: bytes, names: Names) -> AsyncIterator[list[Reply]]:
+    """What the server says to *word* of each of *names*, database by database; the link stays at the last."""
     for db in sorted({db for db, _ in names}):
         await link.command("SELECT", db)
         wanted = [name for at, name in names if at == db]
-        if 1 in await link.ask(resp.each(b"EXISTS", wanted), len(wanted)):
-            return True
-    return False
+        yield await link.ask(resp.each(word, wanted), len(wanted))

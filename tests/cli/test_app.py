@@ -229,20 +229,30 @@ def test_a_bug_is_one_clear_line_and_its_traceback_a_file(tmp_path: Path) -> Non
     assert crashes[0].stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+_SIGNALS = pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+
+
+def _a_copy_that(*does: str) -> list[str]:
+    """The words of a process in which `copy` is these statements; its arguments are the state directory, and more."""
+    code = [
+        "import os, sys, signal, threading, anyio, transfer.job.copy as copy",
+        "def get(): signal.pthread_kill(threading.get_ident(), int(sys.argv[2]))",
+        "async def waiting(request, observer, planner, job):",
+        *(f"    {statement}" for statement in does),
+        "copy.run_copy = waiting",
+        "from transfer.cli.app import main; main(['copy', 'redis://a', 'redis://b', '--json', '--state', sys.argv[1]])",
+    ]
+    return [sys.executable, "-c", "\n".join(code)]
+
+
+@_SIGNALS
 def test_a_signal_ends_the_command_with_its_exit_code(number: signal.Signals, exit_code: int, tmp_path: Path) -> None:
     """Also while it is still connecting; the last JSON line is a result."""
-    code = (
-        "import sys, anyio, transfer.job.copy as copy\n"
-        "async def waiting(request, observer, planner, job):\n"
-        "    observer.job_started('20261122-1931-7f3a', 'copy'); print('ready', file=sys.stderr, flush=True)\n"
-        "    await anyio.sleep(30)\n"
-        "copy.run_copy = waiting\n"
-        "from transfer.cli.app import main; main(['copy', 'redis://a', 'redis://b', '--json', '--state', sys.argv[1]])"
+    words = _a_copy_that(
+        "observer.job_started('20261122-1931-7f3a', 'copy'); print('ready', file=sys.stderr, flush=True)",
+        "await anyio.sleep(30)",
     )
-    running = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    running = subprocess.Popen([*words, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert running.stderr is not None
     assert running.stderr.readline() == "ready\n"
     os.kill(running.pid, number)
@@ -254,21 +264,14 @@ def test_a_signal_ends_the_command_with_its_exit_code(number: signal.Signals, ex
     assert "error[E1300]" in err
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@_SIGNALS
 def test_a_signal_is_heard_while_the_loop_waits(number: signal.Signals, exit_code: int, tmp_path: Path) -> None:
     """Also one that does not interrupt the wait itself: here because another thread got it."""
-    code = (
-        "import sys, signal, threading, anyio, transfer.job.copy as copy\n"
-        "def get(): signal.pthread_kill(threading.get_ident(), int(sys.argv[2]))\n"
-        "async def waiting(request, observer, planner, job):\n"
-        "    threading.Timer(0.2, get).start()\n"
-        "    await anyio.sleep(40)\n"
-        "copy.run_copy = waiting\n"
-        "from transfer.cli.app import main; main(['copy', 'redis://a', 'redis://b', '--json', '--state', sys.argv[1]])"
-    )
-    words = [sys.executable, "-c", code, str(tmp_path), str(int(number))]
+    words = _a_copy_that("threading.Timer(0.2, get).start()", "await anyio.sleep(40)")
 
-    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(
+        [*words, str(tmp_path), str(int(number))], capture_output=True, text=True, timeout=20, check=False
+    )
 
     assert done.returncode == exit_code
     assert f'"exit":{exit_code}' in done.stdout.splitlines()[-1]

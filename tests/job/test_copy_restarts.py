@@ -118,16 +118,21 @@ async def test_a_source_restarted_empty_stops_the_copy_until_it_has_its_data_aga
         oracle.assert_same(source.address, target.address)
 
 
+def _fill_with_deadlines(address: Address, life_ms: int) -> None:
+    """Nothing but keys that have so long to live."""
+    with oracle.client(address) as client, client.pipeline(transaction=False) as pipe:
+        for number in range(KEYS):
+            pipe.set(f"k{number}", number, px=life_ms)
+        pipe.execute()
+
+
 @pytest.mark.parametrize(("ttl", "amount_ms"), [("drop", 0), ("add", 3_600_000), ("rebase", 0)])
 async def test_a_source_of_which_all_keys_had_deadlines_is_known_to_be_emptied(
     ttl: str, amount_ms: int, tmp_path: Path
 ) -> None:
     """Its own deadlines tell, where those at the target are others."""
     async with running() as source, running() as target:
-        with oracle.client(source.address) as client, client.pipeline(transaction=False) as pipe:
-            for number in range(KEYS):
-                pipe.set(f"k{number}", number, px=3_600_000)
-            pipe.execute()
+        _fill_with_deadlines(source.address, 3_600_000)
 
         async def restart() -> None:
             await source.kill()
@@ -146,10 +151,7 @@ async def test_a_source_whose_keys_all_expired_while_it_was_restarted_is_gone_on
     """Nothing must still be there: an empty server is what it should be."""
     async with running() as source, running() as target:
         fill(source.address, 0)
-        with oracle.client(source.address) as client, client.pipeline(transaction=False) as pipe:
-            for number in range(KEYS):
-                pipe.set(f"k{number}", number, px=1_500)
-            pipe.execute()
+        _fill_with_deadlines(source.address, 1_500)
 
         async def strike() -> None:
             await source.kill()

@@ -26,7 +26,6 @@ from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.file.sink import FileSink
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.big.move import TOO_LARGE_CODE
-from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.fullsync.source import FullSyncSource
 from transfer.endpoint.redis.functions import FunctionsRefusedError, libraries_of
 from transfer.endpoint.redis.landing import Approach
@@ -42,6 +41,7 @@ from transfer.job.pacing import Pacing
 from transfer.job.proof import Promised, march
 from transfer.job.record import record_run
 from transfer.job.replica import tell_standby
+from transfer.job.sinks import folding_of
 from transfer.job.sources import PAGE_KEYS, links_to, sync_options
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
@@ -63,15 +63,19 @@ _HELD_TIMES = 3
 """A value stands in the reader's buffer, as bytes, and in the file's buffer for a moment."""
 
 
-async def run_export(request: CopyRequest, observer: Observer, planner: ExportPlanner) -> Report:
+async def run_export(
+    request: CopyRequest, observer: Observer, planner: ExportPlanner, kind: type[ExportRun] | None = None
+) -> Report:
     """Write the keys of a server into the file `request.target`; the report is also in the job store.
+
+    *kind*: what carries it out, where that is another than `ExportRun`.
 
     Raises:
         TransferError: what stopped the run before its end; there is no such file then, or the one that was there.
     """
 
     async def work(store: JobStore, report: Report) -> None:
-        await ExportRun(request, observer, cast(Planner, planner), store, report, resumes=False).run()
+        await (kind or ExportRun)(request, observer, cast(Planner, planner), store, report, resumes=False).run()
 
     return await record_run("export", request, observer, work)
 
@@ -118,7 +122,7 @@ class ExportEngine(Engine):
             self.job,
             making.form,
             approach=Approach(self.mapping, self.tally),
-            folding=Folding(self.owners, self.tally) if self.owners is not None else None,
+            folding=folding_of(self),
             written=self.written if request.verify != "none" else None,
             names=BucketStore(0, spill_dir=request.spill_dir) if not synced else None,
             tally=self.tally,

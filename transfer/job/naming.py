@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import cast
 
 import anyio.to_thread
 import structlog
@@ -16,12 +15,10 @@ from transfer.endpoint.names.sink import NamesFile
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.server import Server
 from transfer.job.clearing import matching
-from transfer.job.copy import Planner, counted
-from transfer.job.exporting import ExportEngine, ExportPlanner, ExportRun
+from transfer.job.copy import counted
+from transfer.job.exporting import ExportEngine, ExportPlanner, ExportRun, run_export
 from transfer.job.pacing import Pacing
-from transfer.job.record import record_run
 from transfer.job.steer import Steering
-from transfer.job.store import JobStore
 from transfer.model.plan import CopyPlan, CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.report import Report
@@ -32,16 +29,8 @@ _NO_VALUES = "a list of names holds no values: it was read back from the disk, a
 
 
 async def run_names(request: CopyRequest, observer: Observer, planner: ExportPlanner) -> Report:
-    """Write the names of a server's keys into the file `request.target`; the report is also in the job store.
-
-    Raises:
-        TransferError: what stopped the run before its end; there is no such file then, or the one that was there.
-    """
-
-    async def work(store: JobStore, report: Report) -> None:
-        await NamesRun(request, observer, cast(Planner, planner), store, report, resumes=False).run()
-
-    return await record_run("export", request, observer, work)
+    """As `run_export`, of the names alone."""
+    return await run_export(request, observer, planner, NamesRun)
 
 
 class NamesRun(ExportRun):

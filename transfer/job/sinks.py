@@ -74,7 +74,7 @@ def big_keys_of(
         approach=approach,
         policy=_policy(engine.request),
         conflicts=conflicts,
-        folding=_folding(engine),
+        folding=folding_of(engine),
         selection=engine.selection,
         written=engine.written,
         found_equal=engine.found_equal,
@@ -117,7 +117,7 @@ def sink_of(engine: Engine, approach: Approach, conflicts: Conflicts, values: Va
         policy=policy,
         conflicts=conflicts,
         rebuild=rebuild,
-        folding=_folding(engine),
+        folding=folding_of(engine),
         written=engine.written,
         journal=engine.trail,
         tally=engine.tally,
@@ -150,5 +150,6 @@ def _policy(request: CopyRequest) -> ConflictPolicy:
     )
 
 
-def _folding(engine: Engine) -> Folding | None:
+def folding_of(engine: Engine) -> Folding | None:
+    """Watches over names that several keys of the source would have; None where none can."""
     return Folding(engine.owners, engine.tally) if engine.owners is not None else None

@@ -30,8 +30,8 @@ from transfer.codec.archive.payloads import Item
 from transfer.codec.archive.reader import ArchiveReader
 from transfer.codec.archive.salvage import Damage, SalvageReader
 from transfer.endpoint.archive.missing import Had
-from transfer.endpoint.file.block import Block
-from transfer.model.errors import ChecksumError, CutError, FormatError
+from transfer.endpoint.file.block import Block, first_of
+from transfer.model.errors import ChecksumError, FormatError
 from transfer.model.report import Missing
 
 _READ_BYTES = 1 << 20
@@ -128,9 +128,7 @@ class ArchiveWalk:
         if self._kept is None:
             self._kept = self._opened(self.path)  # opening an encrypted file anew means reading it from its start
         self._kept.seek(start)
-        for block in self._blocks(self._read(self._kept, start), noting=False):
-            return block
-        raise CutError(f"there is no key at offset {start:,} any more")
+        return first_of(self._blocks(self._read(self._kept, start), noting=False), start)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -18,6 +18,7 @@ import msgspec
 from transfer.codec.archive.items import AsOf
 from transfer.codec.rdb.items import Use
 from transfer.endpoint.file.checking import empties
+from transfer.model.errors import CutError
 from transfer.model.report import Missing
 
 
@@ -52,6 +53,13 @@ class Block(msgspec.Struct):
         self.keys, self.bodies = list(compress(self.keys, kept)), list(compress(self.bodies, kept))
         self.deadlines, self.starts = list(compress(self.deadlines, kept)), list(compress(self.starts, kept))
         self.uses = list(compress(self.uses, kept))
+
+
+def first_of(blocks: Iterator[Block], start: int) -> Block:
+    """The first of *blocks*, which begin at *start*. Raises CutError: there is none."""
+    for block in blocks:
+        return block
+    raise CutError(f"there is no key at offset {start:,} any more")
 
 
 class Walk(Protocol):

@@ -19,7 +19,7 @@ import anyio.to_thread
 from transfer.endpoint.file.age import is_encrypted
 from transfer.endpoint.file.newfile import file_failures
 from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME
-from transfer.model.errors import CutError, UsageError
+from transfer.model.errors import CutError, FormatError, UsageError
 
 _READ_BYTES = 1 << 20
 _PREFIX = "transfer-in-"
@@ -54,6 +54,11 @@ async def received(spill_dir: str, descriptor: int | None = None) -> AsyncIterat
         with contextlib.suppress(OSError):
             path.unlink()
         os.close(lock)
+
+
+def name_stdin(error: FormatError, hint: str) -> None:
+    """Have *error* tell of standard input, and *hint*, not of a file that nobody will find."""
+    error.where, error.hint = "standard input", hint
 
 
 def _remove_left_behind(folder: Path) -> None:

@@ -15,7 +15,7 @@ from transfer.codec.archive.items import AsOf
 from transfer.codec.jsonl import VERSION, JsonlReader, Row
 from transfer.codec.rdb.encode import REDIS_FIELD_TTL, UnencodableError, encode
 from transfer.codec.rdb.writer import oldest_version
-from transfer.endpoint.file.block import Block
+from transfer.endpoint.file.block import Block, first_of
 from transfer.model.errors import CutError, FormatError
 from transfer.model.report import Missing
 
@@ -67,9 +67,7 @@ class JsonlWalk:
 
     def block(self, start: int, db: int) -> Block:
         """The block that begins at *start*."""
-        for block in self.blocks(start, db):
-            return block
-        raise CutError(f"there is no key at offset {start:,} any more")
+        return first_of(self.blocks(start, db), start)
 
     def near(self, places: list[int], db: int) -> Iterator[Block]:
         """As `Walk.near`: whole blocks, each once."""

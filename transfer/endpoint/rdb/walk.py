@@ -16,8 +16,8 @@ from typing import BinaryIO
 from transfer.codec.archive.items import AsOf
 from transfer.codec.rdb.items import Aux, End, Function, Header, Item, Keys, Skipped
 from transfer.codec.rdb.reader import RdbReader
-from transfer.endpoint.file.block import Block
-from transfer.model.errors import CutError, FormatError
+from transfer.endpoint.file.block import Block, first_of
+from transfer.model.errors import FormatError
 from transfer.model.report import Missing
 
 AS_OF = b"transfer-as-of"
@@ -80,9 +80,7 @@ class RdbWalk:
 
     def block(self, start: int, db: int) -> Block:
         """The block that begins at *start*."""
-        for block in self.blocks(start, db):
-            return block
-        raise CutError(f"there is no key at offset {start:,} any more")
+        return first_of(self.blocks(start, db), start)
 
     def near(self, offsets: list[int], db: int) -> Iterator[Block]:
         """Blocks with the keys that begin at *offsets*, which ascend; some of their neighbours may come, too."""

@@ -13,17 +13,15 @@ Rule 5: a position is where an item ends in the RDB: it means something as long 
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from itertools import compress
 from typing import Any
 
-import anycrc
 import anyio
 import msgspec
 import structlog
 
-from transfer.codec.dump import type_name
+from transfer.codec.dump import stamped, type_name
 from transfer.codec.rdb.items import End, Item, Keys, LargeKey
 from transfer.codec.rdb.reader import RdbReader
 from transfer.endpoint.redis.fullsync.kept import KeptSync, SyncFile, SyncNote
@@ -42,8 +40,6 @@ MoveLarge = Callable[[int, bytes], Coroutine[Any, Any, None]]
 Take = Callable[[int], Awaitable[bytes]]
 """The next bytes of an RDB, at least so many unless it ends."""
 
-_crc64 = anycrc.Model("CRC64-REDIS").calc
-_CRC = struct.Struct("<Q").pack
 _FED_BYTES = 1 << 20
 """Fed at once to the reader, which joins that to what it has left. Less would only make smaller batches."""
 _SMALL_BYTES, _GATHER_S = 256 << 10, 0.005
@@ -118,7 +114,6 @@ class FullSyncSource:
         self._stop = stop
         self._move_large = move_large
         self._on_read = on_read
-        self._footer = server.features.dump_version.to_bytes(2, "little")
         self._types: dict[int, bool] = {}
         self._seen = 0
         self._cursor, self.mixed = "", False
@@ -283,9 +278,7 @@ class FullSyncSource:
 
     def _payloads(self, item: Keys, span: Span) -> Batch:
         """As DUMP would give them."""
-        footer, crc64, packed = self._footer, _crc64, _CRC
-        versioned = [body + footer for body in item.bodies]
-        dumps = [body + packed(crc64(body)) for body in versioned]
+        dumps = stamped(item.bodies, self._server.features.dump_version)
         batch = Batch(span, item.db, item.keys, dumps, list(map(len, dumps)), item.deadlines)
         if self._options.use:
             known = item.use == self._options.use

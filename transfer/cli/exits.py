@@ -22,6 +22,7 @@ from transfer.cli.signals import SIGTERM_EXIT, Terminated
 from transfer.cli.told import with_state
 from transfer.model.errors import AGAIN, RESUME, FormatError, InterruptedRunError, RefusedError, TransferError
 from transfer.model.report import EXIT_ORDER, Report
+from transfer.model.units import some
 from transfer.report.log import redacted
 from transfer.report.names import printable, without_quoted
 
@@ -65,16 +66,14 @@ def hint_of(error: TransferError, job: str = "") -> str:
 def refused(report: Report | None, *, hash_keys: bool = False) -> TransferError | None:
     """What a run that ended by itself with exit 3 failed at, with its causes; or with 12, a damaged file."""
     if report is not None and report.damage and report.exit == FormatError.exit_code:
-        places = f"{len(report.damage)} place{'s' * (len(report.damage) > 1)}"
-        said = f"{places} of the file could not be used: " + "\n".join(report.damage[:10])
+        said = f"{some(len(report.damage), 'place')} of the file could not be used: " + "\n".join(report.damage[:10])
         said += f"\n{report.missing}" if report.missing else ""
         return FormatError(said, hint="all that is whole is at the target; the rest needs another copy of it")
     if report is None or report.exit != RefusedError.exit_code:
         return None
     keys = report.keys
     if not keys.rejected:
-        were = "1 key was" if keys.conflicts == 1 else f"{keys.conflicts:,} keys were"
-        said = f"{were} there already with another value, and stayed"
+        said = f"{some(keys.conflicts, 'key', 'was', 'were')} there already with another value, and stayed"
         return RefusedError(said, hint="--on-conflict skip|replace says what to do with them")
     return RefusedError(_causes_told(report, hash_keys=hash_keys))
 
@@ -85,14 +84,14 @@ def _causes_told(report: Report, *, hash_keys: bool) -> str:
     for cause, count in report.causes.items():
         counts[without_quoted(cause) if hash_keys else cause] += count
     rejected = report.keys.rejected
-    said = f"{rejected:,} key{'s were' if rejected != 1 else ' was'} refused"
+    said = f"{some(rejected, 'key', 'was', 'were')} refused"
     told = counts.most_common(_CAUSES_TOLD)
     if told and told[0][1] >= rejected:
         return f"{said}: {told[0][0]}"
-    lines = [f"{count:,} {'keys' if count != 1 else 'key'}: {cause}" for cause, count in told]
+    lines = [f"{some(count, 'key')}: {cause}" for cause, count in told]
     others = rejected - sum(count for _, count in told)
     if lines and others > 0:
-        lines.append(f"{others:,} {'keys' if others != 1 else 'key'}: other causes")
+        lines.append(f"{some(others, 'key')}: other causes")
     return "\n".join([said, *lines])
 
 

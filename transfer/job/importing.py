@@ -19,7 +19,7 @@ import anyio
 from transfer.endpoint.file.block import Walk
 from transfer.endpoint.file.file import DataFile, changed
 from transfer.endpoint.file.index import WIDTH_BYTES, NameIndex
-from transfer.endpoint.file.instream import received
+from transfer.endpoint.file.instream import name_stdin, received
 from transfer.endpoint.file.kinds import walk_of
 from transfer.endpoint.file.source import FileSource
 from transfer.endpoint.redis import probe
@@ -43,6 +43,7 @@ from transfer.model.errors import FormatError, ReplacedError
 from transfer.model.plan import CopyPlan, CopyRequest, narrows
 from transfer.model.ports import UNTHROTTLED, Observer
 from transfer.model.report import AsOf, DbTable, Report
+from transfer.model.units import some
 from transfer.pipeline.buckets import BucketStore
 from transfer.pipeline.budget import ByteBudget
 from transfer.pipeline.flow import Flow
@@ -138,17 +139,11 @@ class ImportRun(CopyRun):
                 self._file = await look_through(request, walk, indexed=indexed)
             except FormatError as error:
                 if request.source.is_stdio:
-                    raise self._at_stdin(error) from None
+                    name_stdin(error, "send it again; --salvage takes what is whole")
                 raise
             self._file.named = str(request.source) if request.source.is_stdio else ""
             self._report.damage, self._report.missing = walk.damage, walk.missing
             await self._import(self._file)
-
-    @staticmethod
-    def _at_stdin(error: FormatError) -> FormatError:
-        """*error* without the name of a file that nobody will find."""
-        error.where, error.hint = "standard input", "send it again; --salvage takes what is whole"
-        return error
 
     def _source_file(self) -> AbstractAsyncContextManager[Path]:
         """Where the file is, for the length of the block: what comes from standard input is kept aside that long."""
@@ -187,8 +182,7 @@ class ImportRun(CopyRun):
         self._engine.go_on({} if said else self._trail.positions())
         self._report.resumed, self._report.seconds = self._store.get(self._report.job).runs - 1, before.seconds
         self._began_ms = before.began_ms
-        keys = before.counts.read
-        text = said or f"going on after {keys:,} key{'s' * (keys != 1)} of the file"
+        text = said or f"going on after {some(before.counts.read, 'key')} of the file"
         self._tell(text, *unknown)
 
     async def _note_names(self) -> None:

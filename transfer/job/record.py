@@ -26,8 +26,8 @@ from transfer.pipeline.flow import first_failure
 from transfer.report.log import quiet_unless_configured
 
 _REPORTED = 1000
-_MOST_CAUSES = 100
 """Rejected keys that a report names; the store has all of them."""
+_MOST_CAUSES = 100
 
 Work = Callable[[JobStore, Report], Awaitable[None]]
 

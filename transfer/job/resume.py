@@ -27,6 +27,7 @@ from transfer.model.errors import ReplacedError
 from transfer.model.plan import CopyRequest, DbPlan
 from transfer.model.record import DONE, NO_DEADLINE
 from transfer.model.report import Reject
+from transfer.model.units import some
 
 _PASSING_MS = 5_000
 """A deadline so near may pass while it is asked for."""
@@ -90,8 +91,7 @@ async def take_up(
         engine.go_on({})
         return Taken(facts.began_ms, 0, facts.seconds, said + unknown)
     wrote = max(0, await source.asked(probe.writes_seen) - facts.writes_before)
-    keys = facts.counts.read
-    count = f"{keys:,} key{'s' * (keys != 1)}"
+    count = some(facts.counts.read, "key")
     if await _goes_on(trail, engine):
         told = f"going on after {count}; the source was written to {wrote:,} times since the job began"
     else:

@@ -11,12 +11,12 @@ import base64
 import contextlib
 from typing import Any
 
-from transfer.cli.render.plan import counted, memory_text, role_text, side_json, table
+from transfer.cli.render.plan import memory_text, role_text, side_json, table
 from transfer.endpoint.redis.census import SPANS, BigKey, Census, take_census
 from transfer.endpoint.redis.server import Server
 from transfer.model.endpoint import Address
 from transfer.model.errors import DatabasesError
-from transfer.model.units import show_bytes
+from transfer.model.units import show_bytes, some
 from transfer.plan.look import Look, look_at
 from transfer.report.names import hashed_name, printable, shown_name
 
@@ -56,7 +56,7 @@ def scaled(count: int, seen: int, keys: int) -> int:
 
 def _head(look: Look, counts: dict[int, tuple[int, int]]) -> list[str]:
     side, keys = look.side, sum(keys for keys, _ in counts.values())
-    held = f"{len(counts)} of {side.databases} logical databases, {counted(keys)}"
+    held = f"{len(counts)} of {side.databases} logical databases, {some(keys, 'key')}"
     lines = [
         f"{printable(side.place)}: {held}",
         f"  {side.identity.name}, {role_text(side)}, run id {printable(side.identity.run_id[:12])}",
@@ -73,7 +73,7 @@ def _head(look: Look, counts: dict[int, tuple[int, int]]) -> list[str]:
 
 def _census_lines(census: Census, keys: int, deadlines: int) -> list[str]:
     about = "~" if census.sampled else ""
-    how = f"a sample of {census.seen:,} of {keys:,} keys" if census.sampled else f"all {counted(census.seen)}"
+    how = f"a sample of {census.seen:,} of {keys:,} keys" if census.sampled else f"all {some(census.seen, 'key')}"
     rows = []
     for kind, count in census.kinds.most_common():
         size = census.sizes[kind]

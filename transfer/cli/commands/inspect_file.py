@@ -13,17 +13,17 @@ import msgspec
 
 from transfer.cli.commands.inspect import big_data, biggest_lines, span_text
 from transfer.cli.outcome import Outcome
-from transfer.cli.render.plan import counted, table
+from transfer.cli.render.plan import table
 from transfer.endpoint.archive.missing import what_is_missing
 from transfer.endpoint.archive.walk import ArchiveWalk
 from transfer.endpoint.file.census import PASSED, FileCensus, take_file_census
 from transfer.endpoint.file.file import DataFile
-from transfer.endpoint.file.instream import received
+from transfer.endpoint.file.instream import name_stdin, received
 from transfer.endpoint.file.kinds import walk_of
 from transfer.endpoint.file.soundness import Soundness, Unsound, check_values
 from transfer.endpoint.redis.census import SPANS, BigKey
 from transfer.model.errors import FormatError
-from transfer.model.units import show_bytes, show_ms
+from transfer.model.units import show_bytes, show_ms, some
 from transfer.plan.files import checksum_text, file_side, file_warnings
 from transfer.report.names import hashed_name, printable, shown_name
 
@@ -68,10 +68,7 @@ async def run_verify_stdin(identity: str, spill_dir: str, *, deep: bool, hash_ke
         try:
             return await run_verify_file(str(path), identity, deep=deep, hash_keys=hash_keys, named="-")
         except FormatError as error:
-            error.where, error.hint = (
-                "standard input",
-                "send it again; transfer import - URL --salvage takes what is whole",
-            )
+            name_stdin(error, "send it again; transfer import - URL --salvage takes what is whole")
             raise
 
 
@@ -98,7 +95,7 @@ async def run_verify_file(
         raise _unsound(file, found, hash_keys=hash_keys)
     checked = _values_text(found) if values else "every block, their chain, index and manifest"
     lines = [
-        f"WHOLE  {printable(file.where)}: {counted(file.keys)}, {checked}, in {show_ms(file.seconds * 1000)}",
+        f"WHOLE  {printable(file.where)}: {some(file.keys, 'key')}, {checked}, in {show_ms(file.seconds * 1000)}",
         f"  {file_side(file).about}",
     ]
     if found.opaque:
@@ -120,7 +117,7 @@ def _unsound(file: DataFile, found: Soundness, *, hash_keys: bool) -> FormatErro
     others = [f"also {_named(it, hash_keys=hash_keys)}" for it in found.first[1:10]]
     more = found.unsound - 1 - len(others)
     lines = [_named(first, hash_keys=hash_keys), *others, *([f"and {more:,} others"] if more > 0 else [])]
-    text = f"{found.unsound:,} of {counted(file.keys)} hold no value: " + "\n".join(lines)
+    text = f"{found.unsound:,} of {some(file.keys, 'key')} hold no value: " + "\n".join(lines)
     return FormatError(
         text,
         where=file.where,
@@ -137,7 +134,7 @@ def _named(one: Unsound, *, hash_keys: bool) -> str:
 
 
 def _head(file: DataFile) -> list[str]:
-    lines = [f"{printable(file.where)}: {len(file.counts())} logical databases, {counted(file.keys)}"]
+    lines = [f"{printable(file.where)}: {len(file.counts())} logical databases, {some(file.keys, 'key')}"]
     lines.append(f"  {file_side(file).about}")
     if file.used_memory_bytes:
         lines.append(f"  the server used {show_bytes(file.used_memory_bytes)} of memory")
@@ -194,7 +191,7 @@ def _census_lines(census: FileCensus, file: DataFile) -> list[str]:
     ]
     shares = [f"{_span(name)} {census.spans[name] / total:.1%}" for name in _SPAN_ORDER if census.spans[name]]
     return [
-        f"database {census.db}, all {counted(total)}",
+        f"database {census.db}, all {some(total, 'key')}",
         *table(("type", "keys", "share", "payload", "each"), rows, left=1),
         f"  time to live: {', '.join(shares)}",
     ]

@@ -132,9 +132,6 @@ def change_pace(
     return 0
 
 
-_REPORTED = ("seconds", "as_of", "verify", "dbs", "restarts", "lossy", "not_copied", "notes")
-
-
 def _obeyed(kept: JobStore, job: str, number: int) -> bool:
     """Whether the run says, within `_ANSWER_S`, that it goes by request *number*."""
     until_s = time.monotonic() + _ANSWER_S
@@ -220,6 +217,10 @@ def _short(job: Job) -> dict[str, Any]:
     }
 
 
+_REPORTED = ("seconds", "as_of", "verify", "dbs", "restarts", "lossy", "not_copied", "notes")
+"""Fields of a report that `jobs show` tells."""
+
+
 def _whole(job: Job, rejects: list[Reject]) -> dict[str, Any]:
     """Everything about one job."""
     report = msgspec.to_builtins(job.report) if job.report else {}
@@ -227,10 +228,7 @@ def _whole(job: Job, rejects: list[Reject]) -> dict[str, Any]:
         **_short(job),
         "request": _asked(job),
         "plan": msgspec.json.decode(job.plan) if job.plan else None,
-        **{
-            name: report.get(name)
-            for name in ("seconds", "as_of", "verify", "dbs", "restarts", "lossy", "not_copied", "notes")
-        },
+        **{name: report.get(name) for name in _REPORTED},
         "error": msgspec.to_builtins(job.error) if job.error else None,
         "rejects": [
             {"db": item.db, **key_fields(item.key, False), "code": item.code, "cause": item.cause} for item in rejects

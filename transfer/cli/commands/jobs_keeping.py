@@ -21,7 +21,7 @@ from transfer.job.housekeeping import prune as forget
 from transfer.job.rows import Job
 from transfer.job.store import JobStore
 from transfer.model.errors import UsageError
-from transfer.model.units import duration_ms, show_bytes
+from transfer.model.units import duration_ms, show_bytes, some
 
 
 def prune(
@@ -48,7 +48,7 @@ def prune(
 
 
 def _told_pruned(gone: Pruned) -> str:
-    told = f"{_counted(len(gone.pruned), 'job')} forgotten"
+    told = f"{some(len(gone.pruned), 'job')} forgotten"
     if gone.undo_bytes:
         told += f", with {show_bytes(gone.undo_bytes)} of undo archives"
     if gone.undo_bytes_left:
@@ -97,11 +97,7 @@ def _cleaned_target(job: Job) -> int | None:
 
 
 def _told(done: Cleaned) -> str:
-    parts = [] if done.temporaries is None else [f"{_counted(done.temporaries, 'temporary key')} at the target"]
-    parts.append(f"{_counted(done.files, 'file')} here")
+    parts = [] if done.temporaries is None else [f"{some(done.temporaries, 'temporary key')} at the target"]
+    parts.append(f"{some(done.files, 'file')} here")
     ending = "; it can no longer be resumed" if done.was_resumable else ""
     return "removed " + " and ".join(parts) + ending
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"

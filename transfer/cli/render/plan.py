@@ -12,7 +12,7 @@ from typing import Any
 
 from transfer.model.endpoint import Features
 from transfer.model.plan import CopyPlan, DbPlan, Hazard, Side
-from transfer.model.units import show_bytes, show_ms
+from transfer.model.units import show_bytes, show_ms, some
 from transfer.plan.preflight import ranges
 from transfer.report.names import printable
 
@@ -125,11 +125,6 @@ def role_text(side: Side) -> str:
     return printable(f"cluster node, {text}" if identity.mode == "cluster" else text)
 
 
-def counted(keys: int) -> str:
-    """`1 key`, `6,200 keys`."""
-    return f"{keys:,} key{'s' * (keys != 1)}"
-
-
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 0) -> list[str]:
     """Columns under *head*, indented; the first *left* are aligned left, all others right."""
     cells = [list(head), *map(list, rows)]
@@ -150,10 +145,10 @@ def _first_line(plan: CopyPlan) -> str:
     moved = [db for db in plan.dbs if db.source_db != db.target_db]
     into = f" into {moved[0].target_db}" if len(moved) == 1 and count == 1 else ""
     if plan.act == "undo":
-        return printable(f"undo in {one}, {counted(plan.keys)}: {plan.source.place} -> {plan.target.place}")
+        return printable(f"undo in {one}, {some(plan.keys, 'key')}: {plan.source.place} -> {plan.target.place}")
     if plan.act == "clear":
-        return printable(f"clear {counted(plan.keys)} of {one}: {plan.target.place}")
-    return printable(f"copy {one}{into}, {counted(plan.keys)}: {plan.source.place} -> {plan.target.place}")
+        return printable(f"clear {some(plan.keys, 'key')} of {one}: {plan.target.place}")
+    return printable(f"copy {one}{into}, {some(plan.keys, 'key')}: {plan.source.place} -> {plan.target.place}")
 
 
 def _side_lines(name: str, side: Side) -> list[str]:

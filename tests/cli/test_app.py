@@ -277,6 +277,26 @@ def test_a_signal_is_heard_while_the_loop_waits(number: signal.Signals, exit_cod
     assert f'"exit":{exit_code}' in done.stdout.splitlines()[-1]
 
 
+@_SIGNALS
+def test_a_signal_while_a_worker_starts_leaves_no_process_behind(
+    number: signal.Signals, exit_code: int, tmp_path: Path
+) -> None:
+    """The worry of a handler that raises: a thread that nobody ends keeps the process for ever."""
+    words = _a_copy_that(
+        "start = threading.Thread.start",
+        "def hit(thread): start(thread); os.kill(os.getpid(), int(sys.argv[2]))",
+        "threading.Thread.start = hit",
+        "await anyio.to_thread.run_sync(int)",
+        "await anyio.sleep(40)",
+    )
+
+    done = subprocess.run(
+        [*words, str(tmp_path), str(int(number))], capture_output=True, text=True, timeout=20, check=False
+    )
+
+    assert done.returncode == exit_code
+
+
 def test_a_reader_that_goes_away_is_no_failure() -> None:
     """`transfer explain | :` ends before anything is written: no traceback, no complaint of the interpreter."""
     words = ["/bin/sh", "-c", f"{sys.executable} -m transfer explain | :"]

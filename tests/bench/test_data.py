@@ -22,12 +22,12 @@ async def test_the_generator_fills_every_version_with_the_mix_it_promises(versio
     async with running(version) as server:
         await data.fill(server.address, keys=2_005, seed=3)
         assert await ask(server, "DBSIZE") == 2_005
-        kinds = [await ask(server, "TYPE", b"k:%010d" % n) for n in range(10)]
+        kinds = [await ask(server, "TYPE", b"%c:%010d" % (kind, n)) for n, kind in enumerate(b"khklkvzkhs")]
         assert sorted(kinds) == [b"hash"] * 2 + [b"list"] + [b"set"] + [b"string"] * 5 + [b"zset"]
         assert b"expires=200," in (await ask(server, "INFO", "keyspace"))
         sizes = [await ask(server, *words) for words in (
-            ("STRLEN", "k:0000000000"), ("STRLEN", "k:0000000005"), ("HLEN", "k:0000000001"), ("LLEN", "k:0000000003"),
-            ("ZCARD", "k:0000000006"), ("SCARD", "k:0000000009"), ("STRLEN", "k:0000002004"),
+            ("STRLEN", "k:0000000000"), ("STRLEN", "v:0000000005"), ("HLEN", "h:0000000001"), ("LLEN", "l:0000000003"),
+            ("ZCARD", "z:0000000006"), ("SCARD", "s:0000000009"), ("STRLEN", "k:0000002004"),
         )]  # fmt: skip
         assert sizes == [120, 200, 10, 20, 20, 16, 120]
 

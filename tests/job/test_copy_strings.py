@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import oracle
-from tests.faults import Swallow, proxy
+from tests.faults import Reset, Swallow, proxy
 from tests.job.copying import copied
 from tests.job.filling import IN_2099_MS, fill
 from tests.job.test_copy_faults import Arming
@@ -112,6 +112,37 @@ async def test_without_the_right_to_read_or_write_strings_payloads_go(lacks: str
 
         assert (report.exit, report.verified, report.keys.written) == (0, True, KEYS + 3)
         assert await calls(target, "msetnx") == 0
+        oracle.assert_same(source.address, target.address)
+
+
+async def test_a_link_that_breaks_between_strings_and_others_loses_neither(tmp_path: Path) -> None:
+    """What MGET gave nothing for is still to be read, also where the rest of the page is asked for anew."""
+    async with running() as source, running() as target:
+        fill_strings(source.address, 2_000)
+        async with proxy(source.address) as faulty:
+            breaking = Arming(faulty, *(Reset(after_bytes=at) for at in range(800_000, 1_200_000, 80_000)))
+
+            asked = {"batch": 200, "rate_keys_per_s": 1_000, "verify": "none"}
+            report = await copied(faulty.address, target, tmp_path, breaking, **asked)
+
+        assert faulty.fired
+        assert await calls(source, "mget") > 0
+        assert report.keys.read == report.keys.written + report.keys.repeated
+        oracle.assert_same(source.address, target.address)
+
+
+async def test_names_tell_which_keys_are_strings(tmp_path: Path) -> None:
+    """Where half of all keys are strings, only these are tried as such."""
+    async with running() as source, running() as target:
+        with oracle.client(source.address) as server, server.pipeline(transaction=False) as pipe:
+            for number in range(2_000):
+                pipe.set(b"page:%d" % number, b"x" * 50)
+                pipe.hset(b"user:%d" % number, mapping={b"a": b"%d" % number})
+            pipe.execute()
+
+        await copied(source, target, tmp_path, batch=100, verify="none")
+
+        assert await calls(source, "dump") < 2_400
         oracle.assert_same(source.address, target.address)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import anyio
 import pytest
 
-from transfer.model.errors import LinkError
+from transfer.model.errors import LinkError, UnsettledError
 from transfer.model.record import Batch, Position, Span
 from transfer.pipeline.budget import ByteBudget
 from transfer.pipeline.flow import Flow
@@ -39,6 +39,16 @@ class Collected:
         if batch.span.position.cursor == self.fail_at:
             raise LinkError("broke")
         self.seen.append(batch.span.position.cursor)
+
+
+async def test_keys_without_a_fate_are_a_failure() -> None:
+    """However well everything went: what was read and lost sight of is never passed over in silence."""
+    budget = ByteBudget(40)
+
+    with pytest.raises(UnsettledError, match="3 keys that were read") as caught:
+        await Flow(Numbers(5, budget), Collected(), budget=budget, pace=Pace(), writers=3, unsettled=lambda: 3).run({})
+
+    assert caught.value.exit_code == 1
 
 
 async def test_every_batch_arrives_and_every_byte_is_given_back() -> None:

@@ -28,7 +28,7 @@ def test_a_position_leaves_nothing_open_behind_it(sizes: list[int], order: objec
         behind = spans if passed == DONE else spans[: int(passed) + 1] if passed else []
         assert not any(one.open_keys for one in behind)
 
-    assert frontier.done()
+    assert not frontier.unsettled()
     assert told[-1] == DONE
 
 
@@ -43,4 +43,4 @@ def test_a_span_that_was_not_read_holds_the_front() -> None:
     frontier.settle(later, 1)
 
     assert frontier.cursors == {"p": ""}
-    assert not frontier.done()
+    assert frontier.unsettled()

@@ -27,7 +27,7 @@ _KEYS_PER_SEND = 1_000
 _BYTES_PER_SEND = 8 << 20
 _LINKS = 2  # one waits for the server while requests for the other are made
 _TEXT_BYTES = 1 << 20
-_NAME_BYTES = 12  # "k:" and ten digits
+_NAME_BYTES = 12  # a letter that tells the kind, ":" and ten digits: applications, too, call alike what is alike
 
 Maker = Callable[[int, int], bytes]
 """(number of the key, a random place in the text) -> one command"""
@@ -86,8 +86,8 @@ def _mixed(text: bytes) -> list[Maker]:
     ]  # fmt: skip
 
 
-def _head(words: int, name: bytes) -> bytes:
-    return b"*%d\r\n$%d\r\n%b\r\n$%d\r\nk:%%010d\r\n" % (words, len(name), name, _NAME_BYTES)
+def _head(words: int, name: bytes, kind: bytes) -> bytes:
+    return b"*%d\r\n$%d\r\n%b\r\n$%d\r\n%b:%%010d\r\n" % (words, len(name), name, _NAME_BYTES, kind)
 
 
 def _word(size_bytes: int) -> bytes:
@@ -95,39 +95,39 @@ def _word(size_bytes: int) -> bytes:
 
 
 def _string(text: bytes, size_bytes: int) -> Maker:
-    shape = _head(3, b"SET") + _word(size_bytes)
+    shape = _head(3, b"SET", b"k") + _word(size_bytes)
     return lambda n, at: shape % (n, text[at : at + size_bytes])
 
 
 def _volatile(text: bytes) -> Maker:
     """200 bytes that live 10 to 24 hours (a number of five digits in seconds)."""
-    shape = _head(5, b"SET") + _word(200) + b"$2\r\nEX\r\n$5\r\n%d\r\n"
+    shape = _head(5, b"SET", b"v") + _word(200) + b"$2\r\nEX\r\n$5\r\n%d\r\n"
     return lambda n, at: shape % (n, text[at : at + 200], 36_000 + n % 50_000)
 
 
 def _hash(text: bytes) -> Maker:
     """Ten fields of 20 bytes."""
     fields = b"".join(b"$7\r\nfield:%d\r\n" % i + _word(20) for i in range(10))
-    shape = _head(22, b"HSET") + fields
+    shape = _head(22, b"HSET", b"h") + fields
     return lambda n, at: shape % (n, *[text[i : i + 20] for i in range(at, at + 200, 20)])
 
 
 def _list(text: bytes) -> Maker:
     """Twenty items of 16 bytes."""
-    shape = _head(22, b"RPUSH") + _word(16) * 20
+    shape = _head(22, b"RPUSH", b"l") + _word(16) * 20
     return lambda n, at: shape % (n, *[text[i : i + 16] for i in range(at, at + 320, 16)])
 
 
 def _set(text: bytes) -> Maker:
     """Sixteen members of 14 bytes."""
-    shape = _head(18, b"SADD") + _word(14) * 16
+    shape = _head(18, b"SADD", b"s") + _word(14) * 16
     return lambda n, at: shape % (n, *[text[i : i + 14] for i in range(at, at + 224, 14)])
 
 
 def _sorted_set(text: bytes) -> Maker:
     """Twenty members of 12 bytes, every second score a fraction."""
     pairs = b"".join(b"$5\r\n%%d%b\r\n" % (b".5" if i % 2 else b"") + _word(12) for i in range(20))
-    shape = _head(42, b"ZADD") + pairs
+    shape = _head(42, b"ZADD", b"z") + pairs
 
     def make(n: int, at: int) -> bytes:
         words: list[int | bytes] = []

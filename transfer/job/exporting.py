@@ -138,7 +138,14 @@ class ExportEngine(Engine):
         self.pace.stop = stop
         try:
             yield Flow(
-                source, sink, budget=budget, pace=self.pace, writers=1, acknowledged=source.acknowledged, stop=stop
+                source,
+                sink,
+                budget=budget,
+                pace=self.pace,
+                writers=1,
+                acknowledged=source.acknowledged,
+                unsettled=source.unsettled,
+                stop=stop,
             )
         finally:
             with anyio.CancelScope(shield=True):

@@ -70,6 +70,8 @@ class Reading(Source, Part, Protocol):
 
     def acknowledged(self, batch: Batch) -> None: ...
 
+    def unsettled(self) -> int: ...
+
 
 class Writing(Sink, Part, Protocol):
     """A sink."""
@@ -227,6 +229,7 @@ async def flowing(
             pace=copying.pace,
             writers=copying.request.workers or links_to(copying.target) * (2 if copying.captured is not None else 1),
             acknowledged=acknowledged,
+            unsettled=source.unsettled,
             stop=stop,
         )
     finally:

@@ -7,6 +7,7 @@
     │   ├── GuardError (E104, exit 2)
     │   └── FoldError (E105, exit 2)
     ├── WayError (E106, exit 1)
+    ├── UnsettledError (E107, exit 1)
     ├── LinkError (E200, exit 4)
     │   ├── UnreachableError (E201, exit 4)
     │   ├── GaveUpError (E206, exit 4)
@@ -127,6 +128,13 @@ class WayError(TransferError):
 
     code = "E106"
     default_hint = "run the same way by hand, or leave it out with --way"
+
+
+class UnsettledError(TransferError):
+    """A fault of this program: keys were read, and it lost sight of them. What was acknowledged stands."""
+
+    code = "E107"
+    default_hint = f"{RESUME_HINT}: these keys are read again"
 
 
 class LinkError(TransferError):

@@ -164,6 +164,9 @@ class Spans(Protocol):
     def settle(self, span: Span, keys: int) -> None:
         """*keys* of the span have their fate."""
 
+    def unsettled(self) -> int:
+        """How many keys were begun and have no fate yet."""
+
 
 class Portion(Protocol):
     """How much one request or batch may hold."""

@@ -17,8 +17,10 @@ from contextlib import contextmanager
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from transfer.model.errors import UnsettledError
 from transfer.model.ports import Sink, Source
 from transfer.model.record import Batch
+from transfer.model.units import some
 from transfer.pipeline.budget import ByteBudget
 from transfer.pipeline.pace import Pace
 
@@ -37,6 +39,7 @@ class Flow:
         pace: Pace,
         writers: int,
         acknowledged: Callable[[Batch], None] = lambda batch: None,
+        unsettled: Callable[[], int] = lambda: 0,
         stop: anyio.Event | None = None,
     ) -> None:
         self._source = source
@@ -45,6 +48,7 @@ class Flow:
         self._pace = pace
         self._writers = writers
         self._acknowledged = acknowledged
+        self._unsettled = unsettled
         self._stop = stop or anyio.Event()
         self._failed = False
         self._busy = 0
@@ -54,6 +58,7 @@ class Flow:
         """Move everything; returns when all of it is acknowledged, or drained after the stop.
 
         Raises:
+            UnsettledError: everything went well, and yet a key that was read has no fate.
             TransferError: the first failure of either side, without its siblings.
         """
         send, receive = anyio.create_memory_object_stream[Batch](self._writers)
@@ -68,6 +73,8 @@ class Flow:
                     except Exception:
                         await self._let_finish()
                         raise
+        if (keys := self._unsettled()) and not self._stop.is_set():
+            raise UnsettledError(f"what became of {some(keys, 'key')} that were read is not known", keys=keys)
 
     async def _write_all(self, batches: MemoryObjectReceiveStream[Batch]) -> None:
         async with batches:

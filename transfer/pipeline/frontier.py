@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from transfer.model.record import DONE, Position, Span
+from transfer.model.record import Position, Span
 
 
 class Frontier:
@@ -68,6 +68,6 @@ class Frontier:
         self._cursors[partition] = front.position.cursor
         self._on_move(partition, front.position.cursor)
 
-    def done(self) -> bool:
-        """Whether nothing is left of any partition that was opened."""
-        return all(cursor == DONE for cursor in self._cursors.values())
+    def unsettled(self) -> int:
+        """How many keys have no fate yet; a span that was not looked at counts as one."""
+        return sum(abs(span.open_keys) for waiting in self._spans.values() for span in waiting)

@@ -67,6 +67,10 @@ MEANINGS: dict[str, Meaning] = {
         "One way of a benchmark failed, or did not bring every key across.",
         ("run the same way by hand: its output says why", "leave it out: name the other rows with --way"),
     ),
+    "E107": Meaning(
+        "A fault of this program: it read keys and lost sight of them before they were written, skipped or refused.",
+        ("transfer resume ID reads them again", "transfer verify SRC DST shows what is missing", "please report it"),
+    ),
     "E200": Meaning(
         "A connection broke. Within a run it is made again; this one could not be.",
         ("transfer doctor URL", "--timeout and --give-up-after say how long to wait"),

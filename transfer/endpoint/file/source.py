@@ -170,6 +170,10 @@ class FileSource:
     def _total_bytes(self) -> int:
         return self._budget.total_bytes
 
+    def unsettled(self) -> int:
+        """How many keys were read and have no fate yet."""
+        return self._frontier.unsettled()
+
     def acknowledged(self, batch: Batch) -> None:
         """*batch* has arrived."""
         self._underway.remove(batch)

@@ -29,7 +29,7 @@ from transfer.endpoint.redis.reading import UNREAD_BYTES, Moment, MomentReader, 
 from transfer.endpoint.redis.scanning import Page, Part, Scanner, parts
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.sizes import Care, PayloadSizes
-from transfer.endpoint.redis.strings import StringShare
+from transfer.endpoint.redis.strings import StringGuess
 from transfer.endpoint.redis.underway import Underway
 from transfer.model.errors import LinkError, PermissionDeniedError
 from transfer.model.ports import UNTHROTTLED, Budget, Portion, ReadListener, Spans, Throttle
@@ -119,7 +119,7 @@ class RedisSource:
         )
         self._sizes: defaultdict[int, PayloadSizes] = defaultdict(PayloadSizes)
         usable = options.strings and server.features.gives_strings and not options.use
-        self._share = StringShare(usable=usable)
+        self._guess = StringGuess(usable=usable)
         self._scanners: list[Scanner] = []
         self._done: set[int] = set()
         self._underway = Underway()
@@ -186,6 +186,10 @@ class RedisSource:
         keys, _ = (await self._server.asked(probe.keyspace)).get(db, (0, 0))
         return parts(self._server.round_trip_s, self._options.page_keys, keys)
 
+    def unsettled(self) -> int:
+        """How many keys were read and have no fate yet."""
+        return self._frontier.unsettled()
+
     def acknowledged(self, batch: Batch) -> None:
         """*batch* has arrived: its keys may be read again."""
         self._leave(batch.db, batch.span, batch.keys)
@@ -212,15 +216,14 @@ class RedisSource:
 
     async def _read_names(self, db: int, names: list[bytes], span: Span, emit: Emit) -> None:
         """Read *names* portion by portion; a portion that broke off is read again."""
-        strings = self._share.mostly
-        while names and not self._stop.is_set():
+        left = self._guess.part(names)
+        while left.names and not self._stop.is_set():
             held = 0
             try:
                 async with self._links.lease(db) as link:
-                    reader = self._reader(link, db)
+                    reader, strings, names = self._reader(link, db), left.as_strings, left.names
                     if self._asks_types:
-                        names = await self._of_types(reader, db, names, span)
-                    others: list[bytes] = []
+                        names = left.names = await self._of_types(reader, db, names, span)
                     async for portion in self._portions(reader, names):
                         held = self._expected_bytes(db, portion)
                         await self._budget.acquire(held)
@@ -228,14 +231,12 @@ class RedisSource:
                             batch, no_strings = await self._read_portion(reader, db, portion, span, strings=strings)
                         self._budget.correct(held, batch.size_bytes)
                         held = 0
-                        others += no_strings
-                        names = names[len(portion) :]
+                        left.read(len(portion), no_strings)
                         await emit(batch)
                         if not strings:
                             await self._move_all_large(reader, db, portion, span)
                         if self._stop.is_set():
                             return
-                    names, strings = others, False
                 self._patience.progressed()
             except LinkError as error:
                 self._budget.release(held)
@@ -290,13 +291,11 @@ class RedisSource:
         if moment.uses:
             batch.uses = [use for use, dump in zip(moment.uses, moment.payloads, strict=True) if dump is not None]
         others: list[bytes] = []
+        self._guess.met(portion, moment.payloads, strings=strings)
         if strings:
             others = [key for key, payload in zip(portion, moment.payloads, strict=True) if payload is None]
-            self._share.learn(len(batch.keys), len(portion))
-        else:
-            self._share.met(moment.payloads)
-            if len(batch.keys) < len(portion):
-                self._account(db, span, set(portion).difference(batch.keys), moment)
+        elif len(batch.keys) < len(portion):
+            self._account(db, span, set(portion).difference(batch.keys), moment)
         self._drop_short_lived(batch)
         read_bytes = sum(batch.sizes)
         self._tally.bytes_read += read_bytes

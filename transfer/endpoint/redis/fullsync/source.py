@@ -313,6 +313,10 @@ class FullSyncSource:
             self._types[kind] = not self._selection.types or name in self._selection.types
         return self._types[kind]
 
+    def unsettled(self) -> int:
+        """How many keys were read and have no fate yet."""
+        return self._frontier.unsettled()
+
     def acknowledged(self, batch: Batch) -> None:
         """*batch* has arrived."""
         self._frontier.settle(batch.span, len(batch.keys))

@@ -109,6 +109,31 @@ async def test_large_values_are_asked_for_a_few_at_a_time() -> None:
         assert reader.sizes.care is Care.ESTIMATED
 
 
+async def test_no_transaction_reads_more_than_a_part_of_a_portion() -> None:
+    """64 values of 100 KiB in one EXEC would hold the server for tens of milliseconds; small ones are read by 64."""
+    async with opened() as (server, link):
+        await send(link, ("CONFIG", "SET", "rdbcompression", "no"))
+        large, small = ([b"%b:%d" % (word, n) for n in range(128)] for word in (b"large", b"small"))
+        await send(link, *[("SETRANGE", name, 100 << 10, "x") for name in large], *[("SET", n, n) for n in small])
+        reader = MomentReader(link, server.features)
+        await reader.read(small)
+
+        before = await transactions(link)
+        await reader.read(small)
+        after_small = await transactions(link)
+        for _ in range(2):
+            await reader.read(large)
+
+        assert after_small - before == 2
+        assert await transactions(link) - after_small > 20
+
+
+async def transactions(link: Link) -> int:
+    text = await link.command("INFO", "commandstats")
+    lines = [line for line in text.decode().splitlines() if line.startswith("cmdstat_exec")]
+    return int(lines[0].split("calls=")[1].split(",")[0]) if lines else 0
+
+
 async def test_sizes_are_not_asked_for_while_values_are_small() -> None:
     """After the first page nothing but payloads and deadlines is asked for, until a large value shows up."""
     async with opened() as (server, link):

@@ -167,7 +167,7 @@ class MomentReader:
         return [size if type(size) is int else 0 for size in replies]
 
     async def _ask(self, keys: list[bytes], strings: bool) -> Moment:
-        exact, step = self.features.pexpiretime, self.features.transaction_keys
+        exact, step = self.features.pexpiretime, min(self.features.transaction_keys, self.sizes.keys_together)
         groups = [keys[at : at + step] for at in range(0, len(keys), step)]
         requests = [read_request(group, exact, strings=strings, use=self.use) for group in groups]
         replies = await self.link.ask(b"".join([request for request, _ in requests]), sum(n for _, n in requests))

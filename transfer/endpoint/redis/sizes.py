@@ -17,6 +17,8 @@ _CALM_PORTIONS = 64
 """Portions without a large value after which sizes are no longer asked for."""
 _FORGETTING = 0.8
 """Share of the old mean that stays in the new one, portion by portion."""
+_TRANSACTION_BYTES = 1 << 20
+"""What one transaction reads, by the mean: the server serves nobody else meanwhile, and DUMP packs 1 MiB in 4 ms."""
 _CAUTION = 2
 """A portion may turn out this many times larger than the mean says."""
 
@@ -41,7 +43,7 @@ class PayloadSizes:
     def __init__(self) -> None:
         self.too_large: dict[bytes, int] = {}
         self._distrust, self._distrusted = Care.NONE, 0
-        self._mean_bytes = float(_LARGE_MEAN_BYTES)
+        self._mean_bytes = self._last_mean_bytes = float(_LARGE_MEAN_BYTES)
         self._largest_bytes = _LARGE_BYTES
         self._large_ahead = 1
 
@@ -55,11 +57,17 @@ class PayloadSizes:
         expected = self._largest_bytes if self.care else self._mean_bytes * _CAUTION
         return max(1, int(size_bytes / max(1.0, expected)))
 
+    @property
+    def keys_together(self) -> int:
+        """How many keys one transaction may read."""
+        mean = max(self._mean_bytes, self._last_mean_bytes)
+        return max(1, int(_TRANSACTION_BYTES / max(1.0, mean * _CAUTION)))
+
     def learn(self, sizes: list[int], received_bytes: int) -> None:
         """Take in one portion: payloads of these *sizes*, in *received_bytes* of replies."""
         if not sizes:
             return
-        mean = received_bytes / len(sizes)
+        mean = self._last_mean_bytes = received_bytes / len(sizes)
         self._mean_bytes = _FORGETTING * self._mean_bytes + (1 - _FORGETTING) * mean
         largest = max(sizes) if received_bytes > _LARGE_BYTES else 0
         if largest > _LARGE_BYTES:

@@ -54,7 +54,7 @@ def test_with_others_it_begins_low_and_grows_while_pings_are_calm() -> None:
     _pings(governor, 0.5, windows=30)
 
     assert low == (64, 1)
-    assert (governor.most_keys, governor.at_once, governor.most_bytes) == (256, 4, 256 << 10)
+    assert (governor.most_keys, governor.at_once, governor.most_bytes) == (128, 3, 128 << 10)
     assert governor.limited
 
 

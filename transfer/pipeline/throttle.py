@@ -18,8 +18,8 @@ from statistics import median
 import anyio
 
 NO_LIMIT = 1 << 40
-_LEAST_KEYS, _MOST_KEYS = 16, 256
-_MOST_AT_ONCE = 4
+_LEAST_KEYS, _MOST_KEYS = 16, 128
+_MOST_AT_ONCE = 3
 _START_LEVEL, _LEAST_LEVEL, _MOST_LEVEL = 64.0, 4.0, float(_MOST_KEYS * _MOST_AT_ONCE)
 """At the least level 16 keys are asked for every 3 ms, a few hundredths of the server's time: where PINGs are slow even
 then, others are the cause, and to ask for less would help nobody."""

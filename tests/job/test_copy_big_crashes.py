@@ -47,4 +47,5 @@ async def test_a_kill_leaves_no_half_of_a_key_under_its_name(where: str, words: 
 
         assert (again.exit, again.result["verified"]) == (0, True), again
         assert await remove_temporaries(await Server.open(target.address), again.result["job"]) == 0
+        assert again.result["keys"]["written"] == len(oracle.contents(target.address)), again.result["keys"]
         oracle.assert_same(source.address, target.address, tolerance_ms=0)

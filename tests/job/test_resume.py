@@ -182,7 +182,27 @@ async def test_a_key_that_was_on_its_way_is_known_as_this_jobs(tmp_path: Path) -
         said = resume(tmp_path)
 
         assert said.exit in (0, 7), said
-        assert said.result["keys"]["conflicts"] == 0
+        assert counts(said) == {"written": KEYS}
+
+
+@pytest.mark.parametrize("point", ["store.rejects:1", "trail.flushed:2", "trail.sent:3"])
+async def test_keys_rejected_before_a_kill_are_counted(point: str, tmp_path: Path) -> None:
+    """Each once, whatever was noted of them when the process died; exit 3 as without the kill."""
+    async with running("valkey-9.1") as source, running("redis-7.0") as target:
+        with oracle.client(source.address) as server, server.pipeline(transaction=False) as pipe:
+            for number in range(KEYS):
+                pipe.hset(b"k%d" % number, mapping={b"a": b"%d" % number, b"b": b"2"})
+                if not number % 100:
+                    pipe.execute_command("HPEXPIRE", b"k%d" % number, 10**9, "FIELDS", 1, "a")
+            pipe.execute()
+        assert copy(source, target, tmp_path, crash=point).exit == -9
+
+        said = resume(tmp_path)
+
+        assert said.exit == 3, said
+        assert counts(said) == {"written": KEYS - 60, "rejected": 60}
+        shown = json.loads(transfer("rejects", "show", said.result["job"], "--json", "--state", str(tmp_path)).out)
+        assert len({item["key_b64"] for item in shown["data"]["rejects"]}) == 60
 
 
 async def test_foreign_keys_stay_and_are_named_as_before(tmp_path: Path) -> None:

@@ -131,10 +131,10 @@ class Engine:
 
     def recall(self, facts: Facts, rejects: list[Reject]) -> None:
         """Take up what earlier processes of this job did: counts, hashes of what was written, rejected keys."""
-        self.tally.recall(facts.counts, facts.bytes_read, facts.bytes_written, rejects)
-        for reject in rejects:
-            if reject.code != CONFLICT_CODE:
-                self.note_reject(reject)
+        refused = [reject for reject in rejects if reject.code != CONFLICT_CODE]
+        self.tally.recall(facts.counts, facts.bytes_read, facts.bytes_written, refused)
+        for reject in refused:
+            self.note_reject(reject)
         self.landmarks.recall(facts.marks)
         self.landmarks.held, self.landmarks.lasting = facts.held, facts.lasting
         self.landmarks.until_ms, self._later_before = facts.until_ms, facts.read_later

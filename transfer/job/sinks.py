@@ -77,6 +77,7 @@ def big_keys_of(
         folding=folding_of(engine),
         selection=engine.selection,
         written=engine.written,
+        journal=engine.trail,
         found_equal=engine.found_equal,
         tally=engine.tally,
         budget=budget,

@@ -25,11 +25,14 @@ class Tally:
         self._rejected: set[int] = set()
 
     def recall(self, counts: KeyCounts, bytes_read: int, bytes_written: int, rejects: list[Reject]) -> None:
-        """Go on from what an earlier process counted, and told of *rejects*."""
+        """Go on from what an earlier process counted, and from the *rejects* that it told of, conflicts apart."""
         for name in KeyCounts.__struct_fields__:
             setattr(self.counts, name, getattr(counts, name))
         self.bytes_read, self.bytes_written = bytes_read, bytes_written
         self._rejected = {hash((reject.db, reject.key)) for reject in rejects}
+        uncounted = max(0, len(self._rejected) - self.counts.rejected)  # told just before that process died
+        self.counts.rejected += uncounted
+        self.counts.read += uncounted
 
     def settle(self, fate: str, keys: int = 1) -> None:
         """Count *keys* keys under *fate*, a field of KeyCounts."""

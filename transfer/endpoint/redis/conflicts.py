@@ -103,6 +103,10 @@ class Conflicts:
             delivery.busy[: len(some)] = [landing for landing, _ in differing]
             await self._weigh(delivery, differing)
 
+    def doubt_large(self, db: int, name: bytes) -> None:
+        """Remember that a large value was sent under *name*, and nobody learned what became of it."""
+        self._doubtful.note(db, [name], [b""])
+
     def doubt(self, delivery: Delivery) -> None:
         """Remember what *delivery* sent without learning what became of it."""
         for landing in (*delivery.fresh, *delivery.busy):
@@ -127,12 +131,16 @@ class Conflicts:
 
     def _equal(self, delivery: Delivery, landing: Landing, here: ReadValue | None = None) -> None:
         """*here* is what the source says now, if that was compared instead of what had been read."""
-        ours = delivery.lost or self._wrote(delivery.db, landing)
-        landed = not ours and self._announced.value_hash(delivery.db, landing.name) is not None
-        ledger = self._written if ours or landed else self._found_equal
+        wrote = self._wrote(delivery.db, landing)
+        landed = not wrote and (delivery.lost or self.sent(delivery.db, landing.name))
+        ledger = self._written if wrote or landed else self._found_equal
         dump = (here.dump if here is not None else b"") or landing.record.dump
         ledger.note(delivery.db, [landing.name], [dump], [landing.record.expire_at_ms])
-        self._tally.settle("repeated" if ours else "written" if landed else "already")
+        self._tally.settle("repeated" if wrote else "written" if landed else "already")
+
+    def sent(self, db: int, name: bytes) -> bool:
+        """Whether this job sent something under *name* and never learned what became of it."""
+        return any(ledger.value_hash(db, name) is not None for ledger in (self._announced, self._doubtful))
 
     def _wrote(self, db: int, landing: Landing) -> bool:
         return self._written.value_hash(db, landing.name) is not None
@@ -177,6 +185,8 @@ class Conflicts:
             delivery.fresh.append(landing)
         elif self._is_ours(delivery.db, landing, dump, there.expire_at_ms):
             delivery.ours.add(landing.name)
+            if self._wrote(delivery.db, landing):
+                delivery.counted.add(landing.name)
             delivery.fresh.append(landing)
         else:
             self.conflict(delivery.db, landing)

@@ -183,7 +183,7 @@ class Rebuild:
         for landing in landings:
             record = landing.record
             self._written.note(delivery.db, [landing.name], [record.dump], [record.expire_at_ms])
-            self._tally.settle("repeated" if landing.name in delivery.ours else "written")
+            self._tally.settle("repeated" if landing.name in delivery.counted else "written")
             self._tally.bytes_written += len(record.dump)
         if landings:
             mark = lasting(landings)

@@ -208,7 +208,7 @@ class RedisSink:
         if not landings:
             return
         names, dumps, deadlines = _columns(landings)
-        over = sum(name in delivery.ours for name in names) if delivery.ours else 0
+        over = sum(name in delivery.counted for name in names) if delivery.counted else 0
         self._written.note(delivery.db, names, dumps, deadlines)
         self._count(len(names), sum(map(len, dumps)), over)
         mark = lasting(landings)

@@ -48,7 +48,7 @@ from transfer.endpoint.redis.reading import prepare
 from transfer.endpoint.redis.rebuild import OnLoss
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import GaveUpError, LinkError, OversizedReplyError
-from transfer.model.ports import UNTHROTTLED, Budget, KeyLedger, ReadListener, Throttle
+from transfer.model.ports import UNTHROTTLED, Budget, HashLedger, Journal, KeyLedger, ReadListener, Throttle
 from transfer.model.record import NO_DEADLINE, Record, deadline_seed
 from transfer.model.selection import Selection
 from transfer.model.tally import Tally
@@ -59,6 +59,8 @@ from transfer.wire.replies import ReplyClass, classify
 _AT_ONCE = 2
 _HELD_BYTES = 8 << 20
 """What one large key on its way takes of the memory budget: a piece as bytes, as items, as commands."""
+_LARGE = b"large"
+"""Noted for a value that is never held whole."""
 _MOST_CHANGES, _MOST_BREAKS, _MOST_ROUNDS = 3, 20, 20
 
 
@@ -79,7 +81,8 @@ class BigKeys:
         conflicts: Conflicts,
         folding: Folding | None,
         selection: Selection,
-        written: KeyLedger,
+        written: HashLedger,
+        journal: Journal,
         found_equal: KeyLedger,
         tally: Tally,
         budget: Budget,
@@ -100,6 +103,7 @@ class BigKeys:
         self._source, self._target, self._options = source, target, options
         self._approach, self._policy, self._conflicts, self._folding = approach, policy, conflicts, folding
         self._selection, self._written, self._found_equal, self._tally = selection, written, found_equal, tally
+        self._journal = journal
         self._budget, self._landmarks, self._throttle, self._on_read = budget, landmarks, throttle, on_read
         self._patience = patience
         self._paced, self._stop = paced, stop
@@ -131,11 +135,16 @@ class BigKeys:
         if self._folding is not None and not self._folding.claim(to_db, [landing]):
             return
         move = Move(db, key, landing, to_db, in_pieces=self._options.writing == "logical")
-        while not await self._advance(move):
-            move.rounds += 1
-            if move.rounds > _MOST_ROUNDS:
-                self._reject(move, REFUSED_CODE, "this name kept coming and going at the target")
-                return
+        try:
+            while not await self._advance(move):
+                move.rounds += 1
+                if move.rounds > _MOST_ROUNDS:
+                    self._reject(move, REFUSED_CODE, "this name kept coming and going at the target")
+                    return
+        except BaseException:
+            if move.sent:
+                self._conflicts.doubt_large(to_db, landing.name)
+            raise
 
     async def _advance(self, move: Move) -> bool:
         """One attempt; whether the key's fate is known."""
@@ -181,10 +190,16 @@ class BigKeys:
                 return await self._refused(move, str(there))
             if there and (not self._policy.replace or move.lost) and await self._compare(move, source, target):
                 return True
-        move.sent = True
+        self._announce_value(move)
         if move.in_pieces or await self._needs_pieces(move, source):
             return await self._in_pieces(move, source, target)
         return await self._through(move, source, target)
+
+    def _announce_value(self, move: Move) -> None:
+        """Note that something is about to be sent under the key's name: found there by the next process, it is ours."""
+        if not move.sent:
+            move.sent = True
+            self._journal.sent(*self._written.hashed(move.to_db, [move.landing.name], [_LARGE]))
 
     async def _needs_pieces(self, move: Move, source: Link) -> bool:
         if move.only_whole or move.kind not in READABLE or self._options.writing == "raw":
@@ -372,7 +387,8 @@ class BigKeys:
         landing = self._land(move, here.expire_at_ms)
         if landing is None:
             return True
-        ours = move.lost or self._written.value_hash(move.to_db, move.landing.name) is not None
+        wrote = self._written.value_hash(move.to_db, move.landing.name) is not None
+        landed = not wrote and (move.lost or self._conflicts.sent(move.to_db, move.landing.name))
         if not self._same(here, there, landing):
             if self._policy.replace:
                 return False
@@ -380,8 +396,8 @@ class BigKeys:
             return True
         self._on_read([move.key], started)
         digest = xxhash.xxh3_64_digest(here.digest, deadline_seed(here.expire_at_ms))
-        (self._written if ours else self._found_equal).note_hash(move.to_db, landing.name, digest)
-        self._tally.settle("repeated" if ours else "already")
+        (self._written if wrote or landed else self._found_equal).note_hash(move.to_db, landing.name, digest)
+        self._tally.settle("repeated" if wrote else "written" if landed else "already")
         return True
 
     def _same(self, here: LargeValue, there: LargeValue, landing: Landing) -> bool:

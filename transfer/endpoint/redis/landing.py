@@ -24,12 +24,13 @@ class Landing(msgspec.Struct, frozen=True, gc=False):
 class Delivery(msgspec.Struct):
     """A batch in the middle of being written; each landing stands in one list until its fate is known.
 
-    `fresh` is to be sent, `busy` was answered BUSYKEY, `refused` holds landings whose payload was
-    refused, with the reply. `lost` says that a request broke off, so that some of them may have arrived.
-    `ours` are names whose value there is this run's own older read: they are written over; `counted` are those of
-    them that were counted as written before. `rounds` counts the attempts so far. `strings`: the records hold
-    strings, not DUMP payloads. `whole` is a batch that lands as it is and was not sent yet, `wire` what is sent for
-    it: only if its answers are not as hoped for does it become landings. `anew` are names whose payload was refused in its first form: they go encoded anew.
+    `fresh` is to be sent, `busy` was answered BUSYKEY, `refused` holds landings whose payload was refused, with the
+    reply. `lost` says that a request broke off, so that some of them may have arrived. `ours` are names whose value
+    there is this run's own older read: they are written over; `counted` are those of them that were counted as
+    written before. `rounds` counts the attempts so far. `strings`: the records hold strings, not DUMP payloads.
+    `whole` is a batch that lands as it is and was not sent yet, `wire` what is sent for it: only if its answers are
+    not as hoped for does it become landings. `anew` are names whose payload was refused in its first form: they go
+    encoded anew.
     """
 
     db: int

@@ -232,7 +232,11 @@ def settle(bench: Bench, scene: Scene, killed: Run) -> None:
     if run is not None:
         need(run.exit == scene.exits, "did not finish well:", run.told())
         need(not run.of("finding"), "a false finding:", run.of("finding")[:2])
-        need(run.result["keys"]["conflicts"] == len(scene.taken), "conflicts:", run.result["keys"])
+        counts = run.result["keys"]
+        need(counts["conflicts"] == len(scene.taken), "conflicts:", counts)
+        foreign = scene.foreign.keys if scene.foreign is not None else {}
+        ours = oracle.snapshot(scene.target.address).keys.keys() - foreign.keys() - set(scene.taken)
+        need(counts["written"] == len(ours), "not the account:", len(ours), "keys of this job at the target,", counts)
     bench.equal(scene.source, scene.target, foreign=scene.foreign, but=set(scene.taken))
 
 

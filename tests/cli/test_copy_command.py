@@ -55,6 +55,7 @@ ODD_NAMES = [
         ([NOBODY, NOBODY, "--transform"], 2, "unknown option --transform: it is not in this release"),
         ([NOBODY, NOBODY, "--max-rejects", "-1"], 2, "--max-rejects"),
         ([NOBODY, NOBODY, "--rate", "50k/h"], 2, "--rate"),
+        ([NOBODY, NOBODY, "--rate", "-5/s"], 2, "--rate: '-5/s' is below zero"),
         ([NOBODY, NOBODY, "--sample", "101%"], 2, "--sample"),
         ([NOBODY, NOBODY, "--ttl", "cap=soon"], 2, "--ttl"),
         ([NOBODY, NOBODY, "--max-memory", "many"], 2, "--max-memory"),

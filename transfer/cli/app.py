@@ -174,7 +174,7 @@ def _tell(error: TransferError, words: list[str]) -> int:
 
 def usage_error(error: CycloptsError, words: list[str]) -> UsageError:
     """What cyclopts refused, in our words. Values are not repeated where they may be a place with a password."""
-    from cyclopts import UnknownCommandError, UnknownOptionError, UnusedCliTokensError
+    from cyclopts import MissingArgumentError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
     from transfer.model.errors import UsageError
 
@@ -191,7 +191,16 @@ def usage_error(error: CycloptsError, words: list[str]) -> UsageError:
         return UsageError(f"{command or 'transfer'}: {len(unused)} arguments too many", hint=hint)
     if isinstance(error, UnknownCommandError):
         return _unknown_command(error, command, hint)
+    if isinstance(error, MissingArgumentError) and (negative := _negative(words)):
+        flag, value = negative
+        return UsageError(f"{flag}: {value!r} is below zero", hint=hint)
     return UsageError(str(error).replace(' parameter "', ' "'), hint=hint)
+
+
+def _negative(words: list[str]) -> tuple[str, str] | None:
+    """A flag whose value begins like a flag, and is a number below zero."""
+    pairs = itertools.pairwise(words)
+    return next((pair for pair in pairs if pair[0][:2] == "--" and pair[1][:1] == "-" and pair[1][1:2].isdigit()), None)
 
 
 def _unknown_command(error: CycloptsError, command: str, hint: str) -> UsageError:

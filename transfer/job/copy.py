@@ -25,7 +25,7 @@ from transfer.job.clocks import Clocks
 from transfer.job.consent import ask_consent, check_approval
 from transfer.job.engine import Engine
 from transfer.job.extra import Extra, LiveNames, Names
-from transfer.job.losses import Gone, emptied, evicted, expired, gone_at, remedy
+from transfer.job.losses import Gone, deleted, emptied, evicted, expired, gone_at, nothing_passed, remedy
 from transfer.job.neighbours import own_name, refuse_living, refuse_neighbours
 from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
@@ -342,8 +342,10 @@ class CopyRun:
         """Say what the servers lost; a source that lost its data proves nothing."""
         if lost := emptied(self._report, plan.keys):
             self._report.verified = False
-        self._tell(lost, evicted(self._gone_before, gone_by_now))
-        for text in (expired(self._gone_before, gone_by_now), "" if lost else remedy(self._report)):
+        gone_of_itself = self._gone_before, gone_by_now
+        self._tell(lost, evicted(*gone_of_itself), deleted(self._report, *gone_of_itself))
+        self._tell(nothing_passed(self._report, self._request, plan.keys))
+        for text in (expired(*gone_of_itself), "" if lost else remedy(self._report)):
             if text:
                 self._report.notes.append(text)
 

@@ -202,7 +202,7 @@ class Engine:
             ReplacedError: as `attempt`.
         """
         first, self._synced = not self._synced, True
-        self.route, self.rerouted, self.instant_ms = "scan", True, 0
+        self.route, self.rerouted, self.instant_ms = "psync" if first else "scan", True, 0
         if not first:
             self._observer.warning("a second full sync is not asked for: the copy goes on by SCAN, not of one instant")
             return False
@@ -211,13 +211,14 @@ class Engine:
                 async with self._parts(stop, self._sync) as flow, self.trail.kept():
                     await self._run(flow, after)
         except FullSyncError as error:
+            self.route = "scan"
             self.trail.restart()
             self.trail.sync_note.forget()
             self._observer.warning(f"{error.message}: the copy goes on by SCAN, and is not of one instant")
             return False
         source = self._source
         assert isinstance(source, FullSyncSource)
-        self.route, self.rerouted = "psync", False
+        self.rerouted = False
         self.instant_ms, self.mixed = source.instant_ms, source.mixed
         self._recent = set()
         if not stop.is_set():

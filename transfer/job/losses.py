@@ -5,6 +5,7 @@ from __future__ import annotations
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import TransferError
+from transfer.model.plan import CopyRequest, narrows
 from transfer.model.report import Report
 from transfer.model.units import some
 
@@ -36,6 +37,33 @@ def expired(before: Gone | None, after: Gone | None) -> str:
     count = after[1] - before[1]
     said = some(count, "key", "reached its deadline", "reached their deadlines")
     return f"{said} at the target meanwhile and {'is' if count == 1 else 'are'} gone there"
+
+
+def deleted(report: Report, before: Gone | None, after: Gone | None) -> str:
+    """A sentence if keys that the target had acknowledged are not there, though it evicted none of them; else ""."""
+    evicted_keys = after[0] - before[0] if before is not None and after is not None else 0
+    expired_keys = after[1] - before[1] if before is not None and after is not None else 0
+    if report.verify is not None:
+        lost = report.verify.missing - evicted_keys
+    elif report.resumed or report.restarts:
+        return ""  # what expired before is not known
+    else:
+        counts, held = report.keys, sum(row.keys[1] for row in report.dbs)
+        lost = counts.written + counts.already - held - evicted_keys - expired_keys
+    if lost <= 0:
+        return ""
+    said = some(lost, "key", "is", "are")
+    return (
+        f"{said} not at the target, though it had acknowledged {'it' if lost == 1 else 'them'}: somebody deleted keys "
+        "there, or flushed it, while the copy ran"
+    )
+
+
+def nothing_passed(report: Report, request: CopyRequest, planned: int) -> str:
+    """A sentence if filters let no key pass where there are some; else ""."""
+    if report.keys.read or not planned or not narrows(request):
+        return ""
+    return f"no key passed the filters: none of {some(planned, 'key')} was copied, and nothing was compared"
 
 
 def remedy(report: Report) -> str:

@@ -123,6 +123,8 @@ class RedisSource:
         self._scanners: list[Scanner] = []
         self._done: set[int] = set()
         self._underway = Underway()
+        self._named = 0
+        """Names that SCAN gave and that have no fate yet."""
         self.temporaries = 0
 
     async def read(self, emit: Emit, after: Mapping[str, str]) -> None:
@@ -143,6 +145,7 @@ class RedisSource:
         async with send:
             async for page in pages:
                 span = self._frontier.begin(partition, DONE if page.last else page.cursor.decode())
+                self._named += len(page.names)
                 await send.send((span, page.names))
                 if self._stop.is_set():
                     return
@@ -197,6 +200,7 @@ class RedisSource:
     def _leave(self, db: int, span: Span, names: list[bytes]) -> None:
         """*names* of *span* have their fate."""
         self._underway.leave(db, names)
+        self._named -= len(names)
         self._frontier.settle(span, len(names))
 
     async def _read_pages(self, db: int, pages: MemoryObjectReceiveStream[_Named], emit: Emit) -> None:
@@ -211,6 +215,7 @@ class RedisSource:
                 names = self._underway.enter(db, selected)
                 if len(names) < len(selected) and not self._asks_types:
                     self._tally.settle("repeated", len(selected) - len(names))
+                self._named -= len(given) - len(names)
                 self._frontier.read(span, len(names))
                 await self._read_names(db, names, span, emit)
 
@@ -351,7 +356,7 @@ class RedisSource:
         if self._scanners and current:
             shares = [scanner.share_done() for scanner in self._scanners]
             done += int(keys.get(current[0], 0) * sum(shares) / len(shares))
-        return min(1.0, done / total)
+        return min(1.0, max(0, done - self._named) / total)
 
     async def close(self) -> None:
         await self._links.close()

@@ -287,3 +287,15 @@ async def test_an_import_says_of_a_file_what_its_export_did(more: tuple[str, ...
     assert (made.exit, said.exit) == (0, 0), (made, said)
     assert made.result["as_of"]["kind"] == said.result["as_of"]["kind"] == kind
     assert all(made.result["as_of"][end] == said.result["as_of"][end] for end in ("from", "to"))
+
+
+@pytest.mark.parametrize("ending", ["rdb", "xfer", "jsonl"])
+async def test_a_server_that_holds_nothing_gives_a_whole_file_of_nothing(ending: str, tmp_path: Path) -> None:
+    """A backup that ran before the first key was written is no failure, and comes back as nothing."""
+    path = tmp_path / f"out.{ending}"
+    async with running("redis-7.0") as source:
+        made = await exported(source, path, tmp_path)
+        back = await run("import", str(path), source.url, "--json", state=tmp_path)
+
+    assert (made.exit, made.result["keys"]["written"]) == (0, 0), made
+    assert (back.exit, back.result["keys"]["read"]) == (0, 0), back

@@ -9,7 +9,7 @@ from typing import Any
 from transfer.cli import loop
 from transfer.cli.conduct import start_log
 from transfer.cli.options import Talk
-from transfer.cli.render.json import simple_result
+from transfer.cli.render.json import simple_result, warning_line
 from transfer.cli.render.out import Out
 
 Outcome = tuple[list[str], dict[str, Any], int]
@@ -27,6 +27,7 @@ def tell(command: str, talk: Talk, outcome: Outcome) -> int:
     lines, data, code = outcome
     out = Out(sys.stdout)
     if talk.json:
+        out.say(*(warning_line(text) for text in data.get("warnings", ())))
         out.say(simple_result(command, data, code))
     else:
         out.say(*lines)

@@ -94,7 +94,7 @@ class VerifyResult(msgspec.Struct):
     rejected: int = 0
     lossy: int = 0
     seconds: float = 0.0
-    changes_known_by: str = "tracking"  # tracking | hashes | nothing
+    changes_known_by: str = "tracking"  # tracking | hashes | file | files | nothing
     digest: str = "pair"  # what the digests of the tables are made of: pair | canonical 1
 
     def differences(self) -> int:

@@ -133,7 +133,7 @@ class Changes(Protocol):
 
     @property
     def known_by(self) -> str:
-        """tracking | hashes | nothing"""
+        """tracking | hashes | file | files | nothing"""
 
     async def catch_up(self) -> None:
         """Wait until every write is known that the servers did before this call."""

@@ -7,7 +7,21 @@ from functools import partial
 from typing import Annotated
 
 from transfer.cli.effect import refuse_all, refuse_idle
-from transfer.cli.options import PLACE, Allow, Extent, GiveUp, Keep, Names, Proof, Rename, Store, Talk, Waits, What
+from transfer.cli.options import (
+    PLACE,
+    Allow,
+    Extent,
+    GiveUp,
+    Keep,
+    Names,
+    Proof,
+    Rename,
+    Store,
+    Talk,
+    Unasked,
+    Waits,
+    What,
+)
 from transfer.cli.options_files import Deep, Opening
 from transfer.cli.request import copy_request, place
 from transfer.model.endpoint import STDIO
@@ -35,6 +49,7 @@ def verify(
     talk: Talk = Talk(),  # noqa: B008
     consent: Allow = Allow(),  # noqa: B008
     names: Names = Names(),  # noqa: B008
+    unasked: Unasked = Unasked(),  # noqa: B008
 ) -> int:
     """Do these two places hold the same data? Nothing is written on either side. One file alone: is it whole?
 

@@ -150,7 +150,7 @@ class JsonObserver:
 
     def warning(self, text: str) -> None:
         if self._headed:
-            self._say("warning", message=redacted(text))
+            self._out.say(warning_line(text))
         else:
             self._early.append(text)
 
@@ -194,6 +194,11 @@ class JsonObserver:
         self._out.say(line("plan", **{**known, **sides, **fields, **known}))
         for text in self._early:
             self.warning(text)
+
+
+def warning_line(text: str) -> str:
+    """What a person should know besides."""
+    return line("warning", message=redacted(text))
 
 
 def simple_result(command: str, data: Any, code: int = 0) -> str:

@@ -23,8 +23,7 @@ from transfer.cli.options import (
     What,
 )
 from transfer.cli.options_files import Deep, Opening
-from transfer.cli.request import copy_request, place
-from transfer.model.endpoint import STDIO
+from transfer.cli.request import copy_request, place, spill_folder
 from transfer.model.errors import PlaceError, UsageError
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
@@ -68,9 +67,9 @@ def verify(
     from transfer.cli.conduct import conduct
 
     if b is None:
-        kept = replace(keep, spill_dir="") if a == STDIO else keep
+        kept = replace(keep, spill_dir="")
         refuse_all((what, rename, extent, proof, kept, waits, give_up, consent), "one file is looked at, by itself")
-        return _alone(a, talk, names, opening, keep.spill_dir, deep=deep.deep)
+        return _alone(a, talk, names, opening, spill_folder(keep.spill_dir), deep=deep.deep)
 
     if deep.deep:
         raise UsageError(
@@ -106,12 +105,10 @@ def _alone(a: str, talk: Talk, names: Names, opening: Opening, spill_dir: str, *
         raise PlaceError(
             "verify takes two places, or one file", hint="transfer verify dump.rdb, or transfer verify A B"
         )
+    run = partial(run_verify_file, address.path, opening.identity, spill_dir)
     if address.is_stdio:
         run = partial(run_verify_stdin, opening.identity, spill_dir)
-        return run_and_tell("verify", talk, lambda: run(deep=deep, hash_keys=hashed))
-    return run_and_tell(
-        "verify", talk, lambda: run_verify_file(address.path, opening.identity, deep=deep, hash_keys=hashed)
-    )
+    return run_and_tell("verify", talk, lambda: run(deep=deep, hash_keys=hashed))
 
 
 async def _verify(request: CopyRequest, observer: Observer) -> Report:

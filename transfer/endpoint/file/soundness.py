@@ -11,6 +11,7 @@ from transfer.codec.dump import MODULE_TYPES
 from transfer.codec.rdb.decode import decode
 from transfer.endpoint.file.block import Block, Walk
 from transfer.endpoint.file.file import DataFile
+from transfer.endpoint.file.index import NameIndex
 from transfer.model.errors import FormatError, UnknownFormError
 
 _LISTED = 1000
@@ -50,8 +51,8 @@ class Soundness(msgspec.Struct):
                     self.first.append(Unsound(block.db, block.keys[at], block.starts[at], error.message))
 
 
-async def check_values(walk: Walk) -> tuple[DataFile, Soundness]:
+async def check_values(walk: Walk, index: NameIndex | None = None) -> tuple[DataFile, Soundness]:
     """The file, looked through, and what its values are. Raises as `DataFile.open`."""
     found = Soundness()
-    file = await DataFile.open(walk, starts=True, on_block=found.add)
+    file = await DataFile.open(walk, index=index, starts=True, on_block=found.add)
     return file, found

@@ -182,6 +182,22 @@ async def test_cap_shortens_and_rebase_keeps_what_remained(tmp_path: Path) -> No
         assert 40_000 < await ask(target, "PTTL", "short") <= 50_000
 
 
+async def test_what_a_cap_lets_expire_during_the_run_is_no_difference(tmp_path: Path) -> None:
+    """A run that takes longer than the cap: the first keys are gone again when it is verified, as was asked for."""
+    async with running() as source, running() as target:
+        mortal = [("SET", f"k{number}", 1, "PX", 3_600_000) for number in range(100)]
+        await _filled(source, *mortal, ("SET", "forever", 1))
+
+        report = await copied(
+            source, target, tmp_path, ttl="cap", ttl_amount_ms=300, rate_keys_per_s=100, batch=10, workers=1
+        )
+
+        assert report.verify is not None
+        assert (report.exit, report.keys.written, report.verify.missing) == (0, 101, 0)
+        assert report.verify.checked < 101
+        assert await ask(target, "EXISTS", "forever") == 1
+
+
 async def test_short_lives_are_left_out_when_asked(tmp_path: Path) -> None:
     """--min-ttl leaves out keys that live less; keys without deadline pass."""
     async with running() as source, running() as target:

@@ -247,5 +247,6 @@ class ImportRun(CopyRun):
             changes=Unchanging(),
             promise=Promised(engine),
             throttle=UNTHROTTLED,
+            began_ms=self._began_ms,
         )
         self._file.check_unchanged()

@@ -39,8 +39,11 @@ _HELD_SHARE, _MOST_LIMITS, _LEAST_BYTES = 20, 3, 256 << 10
 Three comparers read both sides at once, and items of a value take ten times the bytes of its payload (measured)."""
 
 
-async def prove(engine: Engine, report: Report, observer: Observer) -> None:
-    """Compare the target with what the copy promised; the outcome goes into *report*."""
+async def prove(engine: Engine, report: Report, observer: Observer, *, began_ms: int = 0) -> None:
+    """Compare the target with what the copy promised; the outcome goes into *report*.
+
+    *began_ms*: when that copy began, by the source's clock, 0 where nobody knows.
+    """
     request = engine.request
     await march(
         request,
@@ -54,6 +57,7 @@ async def prove(engine: Engine, report: Report, observer: Observer) -> None:
         changes=ChangesSinceCopy(None if engine.unwatched else engine.tracker, _ledgers(engine), deadlines_noted=True),
         promise=Promised(engine),
         throttle=engine.governor,
+        began_ms=began_ms + engine.target.now_ms() - engine.source.now_ms() if began_ms else 0,
     )
 
 
@@ -70,8 +74,12 @@ async def march(
     changes: Changes,
     promise: Promise | None,
     throttle: Throttle,
+    began_ms: int = 0,
 ) -> None:
-    """Compare everything selected on two places and put what came of it into *report*; *throttle* spares the left."""
+    """Compare everything selected on two places and put what came of it into *report*; *throttle* spares the left.
+
+    *began_ms*: when the copy that went before began to write, by the right's clock; 0: there was none.
+    """
     meter = Meter("verify", total_keys)
     files = isinstance(left, DataFile) or isinstance(right, DataFile)
     limit_bytes = _WHOLE_BYTES if files else _held_bytes(request)
@@ -92,6 +100,7 @@ async def march(
                 both_ways=not request.keys_from,
                 mode="sample" if request.verify == "sample" else "full",
                 digest=request.digest,
+                began_ms=began_ms,
                 lossy=isinstance(right, Server) and allows_loss(request, right.features),
             ),
             on_finding=observer.finding,

@@ -68,7 +68,7 @@ class March:
         self._new_records = new_records
         self._options = options
         self._on_finding, self._on_progress = on_finding, on_progress
-        deadlines = Deadlines(mapping.ttl, options.ttl_tolerance_ms, left, right)
+        deadlines = Deadlines(mapping.ttl, options.ttl_tolerance_ms, left, right, began_ms=options.began_ms)
         self._deadlines = deadlines
         self._looker = Looker(left, right, selection, mapping, deadlines, HASHES[options.digest], lossy=options.lossy)
         self.result = VerifyResult(mode=options.mode)

@@ -131,10 +131,9 @@ async def test_two_files_of_different_servers_are_compared_by_their_values(tmp_p
 
 
 def test_words_that_do_not_go_with_files_are_refused(tmp_path: Path) -> None:
-    """One server alone, a file first where it goes last."""
+    """A server first where a file goes, a file first where it goes last."""
     server, file = "redis://127.0.0.1:1", str(tmp_path / "dump.rdb")
     for words in (
-        ("verify", server),
         ("import", server, server),
         ("import", file, file),
         ("export", server, server),

@@ -82,10 +82,10 @@ async def march(
     """
     meter = Meter("verify", total_keys)
     files = isinstance(left, DataFile) or isinstance(right, DataFile)
-    limit_bytes = _WHOLE_BYTES if files else _held_bytes(request)
+    limit_bytes = _WHOLE_BYTES if files else held_bytes(request)
     async with (
-        _keyspace(left, limit_bytes, observer, throttle, request.keys_from, request.spill_dir) as here,
-        _keyspace(right, limit_bytes, observer, UNTHROTTLED) as there,
+        keyspace_of(left, limit_bytes, observer, throttle, request.keys_from, request.spill_dir) as here,
+        keyspace_of(right, limit_bytes, observer, UNTHROTTLED) as there,
     ):
         comparison = March(
             here,
@@ -107,7 +107,7 @@ async def march(
             on_progress=lambda keys: meter.count(keys),
         )
         async with anyio.create_task_group() as group:
-            group.start_soon(_tick, meter, observer)
+            group.start_soon(tick, meter, observer)
             with _blamed(left), _blamed(right):
                 report.verify = result = await comparison.run()
             group.cancel_scope.cancel()
@@ -139,7 +139,8 @@ def _blamed(place: Server | DataFile) -> AbstractContextManager[None]:
     return place.blamed() if isinstance(place, DataFile) else nullcontext()
 
 
-async def _tick(meter: Meter, observer: Observer) -> None:
+async def tick(meter: Meter, observer: Observer) -> None:
+    """Tell *observer* how far it is, until it is cancelled."""
     while True:
         await anyio.sleep(_TICK_S)
         observer.progress(meter.snapshot())
@@ -159,12 +160,13 @@ async def choosing(file: DataFile, keys_from: str, spill_dir: str) -> AsyncItera
         chosen.close()
 
 
-def _held_bytes(request: CopyRequest) -> int:
+def held_bytes(request: CopyRequest) -> int:
+    """How much of one value is held of a server."""
     return min(max(_LEAST_BYTES, request.max_memory_bytes // _HELD_SHARE), largest_value_bytes(request))
 
 
 @asynccontextmanager
-async def _keyspace(
+async def keyspace_of(
     place: Server | DataFile,
     limit_bytes: int,
     observer: Observer,
@@ -172,6 +174,7 @@ async def _keyspace(
     keys_from: str = "",
     spill_dir: str = "",
 ) -> AsyncIterator[LiveKeyspace | FileKeyspace]:
+    """The keys of *place* for the length of the block; values above *limit_bytes* come in pieces."""
     if isinstance(place, DataFile):
         async with choosing(place, keys_from, spill_dir) as chosen:
             yield FileKeyspace(place, chosen)

@@ -190,6 +190,8 @@ class JsonObserver:
             return
         self._headed = True
         sides = {"source": {"place": str(self.request.source)}, "target": {"place": str(self.request.target)}}
+        if self.request.alone:
+            del sides["target"]
         known = {"job": self._job, "command": self._command, "label": self.request.label, "plan": self._plan_hash}
         self._out.say(line("plan", **{**known, **sides, **fields, **known}))
         for text in self._early:
@@ -201,9 +203,9 @@ def warning_line(text: str) -> str:
     return line("warning", message=redacted(text))
 
 
-def simple_result(command: str, data: Any, code: int = 0) -> str:
-    """The result line of a command that moves nothing: what it found is its data."""
-    return line("result", command=command, ok=code == 0, exit=code, data=data)
+def simple_result(command: str, data: Any, code: int = 0, **more: Any) -> str:
+    """The result line of a command that moves nothing: what it found is its data, *more* stands beside it."""
+    return line("result", command=command, ok=code == 0, exit=code, **more, data=data)
 
 
 def failed_result(command: str | None, error: TransferError) -> str:

@@ -295,15 +295,6 @@ def _db(text: str) -> tuple[int | None, int | None]:
     return (None if found[1] == "*" else int(found[1])), (None if found[2] is None else int(found[2]))
 
 
-def refuse_targets(words: tuple[str, ...]) -> None:
-    """Raise UsageError if --db sends a database into another where nothing goes anywhere."""
-    for word in words:
-        if _db(word)[1] is not None:
-            raise UsageError(
-                f"--db: {word!r} has a target, and one place is read", hint="--db 0 reads database 0 alone"
-            )
-
-
 def _level(level: int | None, target: str) -> int:
     if level is None:
         return DEFAULT_LEVEL

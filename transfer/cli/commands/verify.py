@@ -25,7 +25,7 @@ from transfer.cli.options import (
     What,
 )
 from transfer.cli.options_files import Deep, Opening
-from transfer.cli.request import copy_request, place, refuse_targets, spill_folder
+from transfer.cli.request import copy_request, place, spill_folder
 from transfer.model.errors import UsageError
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
@@ -79,7 +79,6 @@ def verify(
         raise UsageError("--deep is about one file", hint=hint)
     if b is None:
         refuse_all((rename, opening, replace(proof, digest="pair")), "one server is read, by itself")
-        refuse_targets(what.db)
     request = copy_request(
         a,
         a if b is None else b,
@@ -97,6 +96,8 @@ def verify(
     )
     refuse_idle("verify", (keep,))
     if b is None:
+        if any(into is not None for _, into in request.dbs):
+            raise UsageError("--db N:M has a target, and one place is read", hint="--db N reads database N alone")
         alone = msgspec.structs.replace(request, target=request.source, alone=True)
         return conduct(_survey, alone, talk, no_input=True)
     if not request.source.encrypted and not request.target.encrypted:

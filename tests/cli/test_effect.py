@@ -52,6 +52,22 @@ def test_the_command_refuses_it_before_anything_else(words: tuple[str, ...], tmp
     assert (said.exit, words[-2] in said.err, "it would change nothing" in said.err) == (2, True, True), said
 
 
+async def test_flags_that_scripts_give_to_every_command_are_taken(tmp_path: Path) -> None:
+    """Where the job store is, and that nobody answers: commands that keep no job and ask nothing take them, too."""
+    everywhere, path = ("--state", str(tmp_path / "state"), "--no-input", "--yes"), str(tmp_path / "all.jsonl")
+    async with running("redis-7.0") as server:
+        assert (await run("export", server.url, path, *everywhere, state=tmp_path)).exit == 0
+        for words in (
+            ("doctor", server.url),
+            ("inspect", server.url),
+            ("inspect", path),
+            ("verify", server.url, path),
+            ("verify", path),
+        ):
+            said = await run(*words, *everywhere, state=tmp_path)
+            assert said.exit == 0, (words, said)
+
+
 async def test_an_export_reads_from_a_replica_and_says_so(tmp_path: Path) -> None:
     """--read-from has an effect there: the primary is asked for no key."""
     async with running("redis-7.0", *_NOW) as primary, running("redis-7.0", *_NOW) as replica:

@@ -64,6 +64,7 @@ def test_what_a_person_should_know_of_a_whole_file_is_said(tmp_path: Path) -> No
     data = module.result["data"]
     assert (module.exit, data["trailing_bytes"], data["checksum"], data["opaque"]) == (0, 40, "zero", 1), module
     assert "40 bytes after the end" in data["warnings"][0]
+    assert [line["message"] for line in module.of("warning")] == data["warnings"]
     assert (empty.result["data"]["keys"], empty.result["data"]["skipped"]) == (0, 9)
 
 
@@ -126,13 +127,13 @@ async def test_two_files_of_different_servers_are_compared_by_their_values(tmp_p
     said = transfer("verify", str(first), str(second), "--json", state=tmp_path)
 
     assert (said.exit, said.result["verify"]["match"]) == (0, KEYS), said
+    assert said.result["verify"]["changes_known_by"] == "files"
 
 
 def test_words_that_do_not_go_with_files_are_refused(tmp_path: Path) -> None:
-    """One server alone, a file first where it goes last."""
+    """A server first where a file goes, a file first where it goes last."""
     server, file = "redis://127.0.0.1:1", str(tmp_path / "dump.rdb")
     for words in (
-        ("verify", server),
         ("import", server, server),
         ("import", file, file),
         ("export", server, server),

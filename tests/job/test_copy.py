@@ -79,7 +79,7 @@ async def test_conflicts_follow_the_policy(policy: str, tmp_path: Path) -> None:
         there = oracle.contents(target.address)
         assert there[b"foreign"] == (b"f", -1)
         if policy == "replace":
-            assert report.keys == KeyCounts(read=5, written=5)
+            assert report.keys == KeyCounts(read=5, written=3, already=2)
             assert (there[b"other"][0], there[b"ttl"][1], report.exit) == (b"ours", IN_2099_MS, 0)
         else:
             assert report.keys == KeyCounts(read=5, written=1, already=2, conflicts=2)
@@ -180,6 +180,22 @@ async def test_cap_shortens_and_rebase_keeps_what_remained(tmp_path: Path) -> No
         await ask(target, "FLUSHALL")
         await copied(source, target, tmp_path, ttl="rebase")
         assert 40_000 < await ask(target, "PTTL", "short") <= 50_000
+
+
+async def test_what_a_cap_lets_expire_during_the_run_is_no_difference(tmp_path: Path) -> None:
+    """A run that takes longer than the cap: the first keys are gone again when it is verified, as was asked for."""
+    async with running() as source, running() as target:
+        mortal = [("SET", f"k{number}", 1, "PX", 3_600_000) for number in range(100)]
+        await _filled(source, *mortal, ("SET", "forever", 1))
+
+        report = await copied(
+            source, target, tmp_path, ttl="cap", ttl_amount_ms=300, rate_keys_per_s=100, batch=10, workers=1
+        )
+
+        assert report.verify is not None
+        assert (report.exit, report.keys.written, report.verify.missing) == (0, 101, 0)
+        assert report.verify.checked < 101
+        assert await ask(target, "EXISTS", "forever") == 1
 
 
 async def test_short_lives_are_left_out_when_asked(tmp_path: Path) -> None:

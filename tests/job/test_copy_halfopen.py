@@ -55,9 +55,9 @@ async def test_a_silent_connection_is_left_for_a_new_one(
             if phase == "verify":
                 prove = copy.prove
 
-                async def silenced(*parts: Any) -> None:
+                async def silenced(*parts: Any, **more: Any) -> None:
                     faulty.arm(Stall(after_messages=20))
-                    await prove(*parts)
+                    await prove(*parts, **more)
 
                 monkeypatch.setattr(copy, "prove", silenced)
             with Stopwatch() as stalled:

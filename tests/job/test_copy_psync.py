@@ -381,6 +381,14 @@ async def test_what_speaks_against_a_full_sync_is_told_before_anything_is_writte
         monkeypatch.setattr(route, "free_bytes", lambda folder: 1000)
         with pytest.raises(LimitError, match=r"has 1000 B free \(64.0 MiB stay free\)"):
             await copied(source, target, tmp_path, route="psync", allow=fork)
+        looked = Watching(consents=True)
+        await copied(source, target, tmp_path, looked, allow=fork, dry_run=True)
+        assert looked.plan is not None
+        assert looked.plan.route == "scan"
+        [warning] = looked.plan.warnings
+        assert "read by SCAN" in warning
+        assert "has 1000 B free" in warning
+        assert "--spill-dir" in warning
         monkeypatch.setattr(cost, "_ROOM", 1e9)
         with pytest.raises(GuardError, match="more than its host has") as refused:
             await copied(source, target, tmp_path, route="psync", allow=fork)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from tests import oracle
 from tests.cli.running import COMMAND, Said, assert_failed, environment_for, run, transfer
 from tests.job.filling import beside, fill, until
 from tests.job.test_importing import ODD, fill_whole
+from tests.job.watching import Watching
 from tests.rdbfiles import IN_2099_MS, started_from
 from tests.servers import VERSIONS, ask, running
 from transfer.codec.archive.items import AsOf, Facts, Head
@@ -25,12 +27,19 @@ from transfer.endpoint.file.newfile import NewFile
 from transfer.endpoint.file.sink import FileSink, Form
 from transfer.endpoint.rdb.form import RdbForm
 from transfer.endpoint.redis.landing import Approach
+from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.throwaway import ThrowawayServer
+from transfer.job.exporting import ExportEngine, ExportRun, apart_from_source, run_export
+from transfer.model.errors import LinkError
+from transfer.model.plan import CopyRequest
 from transfer.model.record import Batch, Position, Span
+from transfer.model.report import Report, VerifyResult
 from transfer.model.selection import Mapping
 from transfer.model.tally import Tally
 from transfer.pipeline.buckets import BucketStore
 from transfer.pipeline.ledger import Ledger
+from transfer.plan.files import plan_export
+from transfer.wire.url import parse_address
 
 KEYS = 3000
 
@@ -287,3 +296,78 @@ async def test_an_import_says_of_a_file_what_its_export_did(more: tuple[str, ...
     assert (made.exit, said.exit) == (0, 0), (made, said)
     assert made.result["as_of"]["kind"] == said.result["as_of"]["kind"] == kind
     assert all(made.result["as_of"][end] == said.result["as_of"][end] for end in ("from", "to"))
+
+
+@pytest.mark.parametrize("ending", ["rdb", "xfer", "jsonl"])
+async def test_a_server_that_holds_nothing_gives_a_whole_file_of_nothing(ending: str, tmp_path: Path) -> None:
+    """A backup that ran before the first key was written is no failure, and comes back as nothing."""
+    path = tmp_path / f"out.{ending}"
+    async with running("redis-7.0") as source:
+        made = await exported(source, path, tmp_path)
+        back = await run("import", str(path), source.url, "--json", state=tmp_path)
+
+    assert (made.exit, made.result["keys"]["written"]) == (0, 0), made
+    assert (back.exit, back.result["keys"]["read"]) == (0, 0), back
+
+
+class _Written(ExportRun):
+    """An export whose source is written to before the file is compared with it."""
+
+    async def _compare(self, engine: ExportEngine, source: Server, file: DataFile) -> None:
+        await ask(source.address, "SET", "k1", "another")
+        await ask(source.address, "SET", "more", "v")
+        await super()._compare(engine, source, file)
+
+
+class _CutOff(ExportRun):
+    """An export whose source is gone when the file is to be compared with it."""
+
+    async def _compare(self, engine: ExportEngine, source: Server, file: DataFile) -> None:
+        raise LinkError("the source is gone", where=source.where)
+
+
+async def _kept(source: ThrowawayServer, path: Path, state: Path, kind: type[ExportRun]) -> tuple[Watching, Report]:
+    """What an export of *kind* says and reports, failed or not."""
+    watching = Watching(consents=True)
+    request = CopyRequest(source=source.address, target=parse_address(str(path)), state_dir=str(state))
+    with contextlib.suppress(LinkError):
+        await run_export(request, watching, plan_export, kind)
+    assert watching.report is not None
+    return watching, watching.report
+
+
+@pytest.mark.parametrize(
+    ("kind", "exit_code", "why"),
+    [
+        (_Written, 7, "2 keys changed there since"),
+        (_CutOff, 4, "it was not compared with the source to the end"),
+    ],
+)
+async def test_a_file_that_was_not_found_equal_is_said_to_be_there(
+    kind: type[ExportRun], exit_code: int, why: str, tmp_path: Path
+) -> None:
+    """Whole and under its name, with what it differs in, and what to do next."""
+    path = tmp_path / "out.xfer"
+    async with running() as source:
+        fill(source.address, 100)
+        watching, report = await _kept(source, path, tmp_path, kind)
+
+    [said] = [text for text in watching.warnings if "is there and whole" in text]
+    assert report.exit == exit_code
+    assert str(path) in said
+    assert why in said
+    assert f"transfer verify {source.address} {path}" in said
+    assert "--allow overwrite" in said
+    assert said in report.notes
+    assert transfer("verify", str(path), "--deep", state=tmp_path).exit == 0
+
+
+def test_how_a_file_differs_is_said_by_kind() -> None:
+    """What would be findings, each kind with its number, beside what changed."""
+    report = Report(command="export", job="1")
+    assert apart_from_source(report) == ""
+
+    report.verify = VerifyResult(missing=1, value=2, changed=1)
+
+    said = "3 keys differ from the source (missing 1, value 2) and 1 key changed there since"
+    assert apart_from_source(report) == said

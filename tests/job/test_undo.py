@@ -77,6 +77,31 @@ async def test_an_undo_puts_back_what_a_copy_wrote_over_and_can_itself_be_undone
         assert_holds(after, target)
 
 
+@pytest.mark.parametrize("version", ["redis-6.2", "redis-7.0"])
+async def test_what_is_there_already_is_neither_written_nor_kept(version: str, tmp_path: Path) -> None:
+    """A second copy with replace counts all as already, keeps nothing for undo, and leaves the target alone."""
+    async with running("redis-7.0") as source, running(version) as target:
+        fill(source.address, KEYS)
+        first = replace(source, target, tmp_path)
+        writes = oracle.client(target.address).info("persistence")["rdb_changes_since_last_save"]
+        again = replace(source, target, tmp_path)
+        after = oracle.client(target.address).info("persistence")["rdb_changes_since_last_save"]
+        with oracle.client(source.address) as server:
+            server.set("k1", "another")
+            server.persist("k3")
+        third = replace(source, target, tmp_path)
+        undone = undo(third.result["job"], tmp_path)
+        oracle_found = oracle.client(target.address).get("k1")
+
+    counts = again.result["keys"]
+    assert (first.exit, first.result["keys"]["written"]) == (0, KEYS), first
+    assert (again.exit, again.result["verified"], counts["read"]) == (0, True, KEYS), again
+    assert (counts["written"], counts["already"], after - writes) == (0, KEYS, 0), counts
+    assert (third.exit, third.result["keys"]["written"], third.result["keys"]["already"]) == (0, 2, KEYS - 2), third
+    assert (undone.exit, undone.result["keys"]["read"]) == (0, 2), undone
+    assert oracle_found != b"another"
+
+
 @pytest.mark.parametrize("point", POINTS)
 async def test_an_undo_after_a_kill_and_a_resume_gives_back_what_was_there_before(point: str, tmp_path: Path) -> None:
     """The resumed process knows what the killed one had captured, and what of that it had changed."""

@@ -58,7 +58,7 @@ _CLEAR = """Delete the keys of a server that pass the filters; without any, all 
 They are counted first, and nothing is deleted without --allow clear, or an answer on a terminal. What they held is \
 kept: transfer undo JOB puts it back."""
 
-_VERIFY = """Do these two places hold the same data?
+_VERIFY = """Do these two places hold the same data? One alone: is it whole, can every key be read?
 
 Nothing is written on either side. Every key of A is compared with B (type, value, deadline), and every key of B is \
 accounted for. Exit 0: the same. 6: differences, each a finding. 7: only keys that changed meanwhile."""

@@ -293,6 +293,15 @@ class Consent(Allow):
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class Unasked:
+    """What scripts give to every command, for those that never ask: taken, and without effect."""
+
+    no_input: Annotated[bool, flag(_TALK, "--no-input", "", "Never ask; nothing is asked here.")] = False
+    yes: Annotated[bool, flag(_TALK, "--yes", "", "As of other commands; nothing is asked here.")] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Names:
     """How names of keys are shown."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from transfer.cli import loop
 from transfer.cli.conduct import start_log
 from transfer.cli.options import Talk
-from transfer.cli.render.json import simple_result
+from transfer.cli.render.json import simple_result, warning_line
 from transfer.cli.render.out import Out
 
 Outcome = tuple[list[str], dict[str, Any], int]
@@ -27,7 +27,9 @@ def tell(command: str, talk: Talk, outcome: Outcome) -> int:
     lines, data, code = outcome
     out = Out(sys.stdout)
     if talk.json:
-        out.say(simple_result(command, data, code))
+        out.say(*(warning_line(text) for text in data.get("warnings", ())))
+        more = {"dbs": data.pop("dbs")} if command == "verify" and "dbs" in data else {}  # as of two places
+        out.say(simple_result(command, data, code, **more))
     else:
         out.say(*lines)
     return code

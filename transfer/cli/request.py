@@ -190,7 +190,7 @@ def _run_fields(
         "give_up_after_ms": _above_zero("--give-up-after", duration_ms, give_up.give_up_after),
         "allow": allowed_hazards(consent.allow),
         "state_dir": store.state,
-        "spill_dir": _spill_dir(keep.spill_dir),
+        "spill_dir": spill_folder(keep.spill_dir),
         "undo_dir": keep.undo_dir,
         "hash_keys": names.hash_keys,
         "label": keep.label,
@@ -322,7 +322,8 @@ def _recipients(words: tuple[str, ...], target: str) -> tuple[str, ...]:
     return words
 
 
-def _spill_dir(path: str) -> str:
+def spill_folder(path: str) -> str:
+    """The folder of --spill-dir, "" for none. Raises UsageError: it cannot be used."""
     folder = os.path.isdir(path)
     if path and not (folder and os.access(path, os.W_OK | os.X_OK)):
         absent = "is no folder" if os.path.exists(path) else "is not there"

@@ -18,7 +18,7 @@ import xxhash
 from transfer.codec import canonical
 from transfer.codec.dump import FOOTER_BYTES, version_of
 from transfer.codec.rdb.decode import decode_payload
-from transfer.codec.unordered import in_order
+from transfer.codec.unordered import in_order, same_items
 from transfer.model.errors import FormatError
 from transfer.model.record import NO_DEADLINE
 from transfer.model.value import Value
@@ -90,6 +90,14 @@ def matches(
     if by_pieces(wanted) or not dump:
         return found_digest == wanted.digest
     return _as(wanted.digest[:1], dump) == wanted.digest
+
+
+def alike(left: bytes, left_ms: int, right: bytes, right_ms: int, tolerance_ms: int) -> bool:
+    """Whether two payloads, with deadlines, are the same but for the order of items: nothing is decoded."""
+    if (NO_DEADLINE in (left_ms, right_ms) and left_ms != right_ms) or abs(left_ms - right_ms) > tolerance_ms:
+        return False
+    ours, theirs = left[:-FOOTER_BYTES], right[:-FOOTER_BYTES]
+    return ours == theirs or (len(ours) == len(theirs) and same_items(ours, theirs) is not None)
 
 
 def same_value(left: bytes, right: bytes) -> bool:

@@ -322,7 +322,7 @@ class CopyRun:
         return self._engine.tracker.running(source)
 
     async def _prove(self) -> None:
-        await prove(self._engine, self._report, self._observer)
+        await prove(self._engine, self._report, self._observer, began_ms=self._began_ms)
 
     async def _note_names(self) -> None:
         await note_names(self._engine)

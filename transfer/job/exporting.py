@@ -48,9 +48,10 @@ from transfer.job.store import JobStore
 from transfer.job.trail import Trail
 from transfer.model.endpoint import Identity
 from transfer.model.errors import AGAIN, RESUME, RESUME_HINT, TransferError
-from transfer.model.plan import CopyPlan, CopyRequest
+from transfer.model.plan import CopyPlan, CopyRequest, narrows
 from transfer.model.ports import Observer
 from transfer.model.report import Report
+from transfer.model.units import some
 from transfer.pipeline.buckets import BucketStore
 from transfer.pipeline.budget import ByteBudget
 from transfer.pipeline.flow import Flow, ungrouped
@@ -236,8 +237,22 @@ class ExportRun(CopyRun):
                 if file is not None:
                     try:
                         await self._compare(engine, source, file)
+                    except BaseException:
+                        self._tell_file("it was not compared with the source to the end")
+                        raise
                     finally:
                         file.close()
+                    self._tell_file(apart_from_source(self._report))
+
+    def _tell_file(self, why: str) -> None:
+        """Say that the file has its name although it was not found equal, unless *why* is empty."""
+        if not why:
+            return
+        request = self._request
+        filters = " and the same filters" if narrows(request) or request.dbs or request.renames else ""
+        again = f"transfer verify {request.source} {request.target}{filters} compares them again"
+        anew = "the same export with --allow overwrite makes it anew"
+        self._tell(f"{request.target} is there and whole, but {why}: {again}; {anew}")
 
     async def _written(
         self, engine: ExportEngine, plan: CopyPlan, source: Server, steering: Steering
@@ -305,3 +320,15 @@ class ExportRun(CopyRun):
             promise=Promised(engine),
             throttle=engine.governor,
         )
+
+
+def apart_from_source(report: Report) -> str:
+    """What the comparison found between the source and the file, "" if nothing."""
+    found = report.verify
+    if found is None:
+        return ""
+    names = ("missing", "extra", "type", "value", "ttl")
+    kinds = ", ".join(f"{name} {count:,}" for name in names if (count := getattr(found, name)))
+    parts = [f"{some(found.differences(), 'key', 'differs', 'differ')} from the source ({kinds})"] if kinds else []
+    parts += [f"{some(found.changed, 'key')} changed there since"] if found.changed else []
+    return " and ".join(parts)

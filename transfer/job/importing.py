@@ -16,6 +16,7 @@ from typing import cast
 
 import anyio
 
+from transfer.endpoint.archive.walk import ArchiveWalk
 from transfer.endpoint.file.block import Walk
 from transfer.endpoint.file.file import DataFile, changed
 from transfer.endpoint.file.index import WIDTH_BYTES, NameIndex
@@ -70,11 +71,11 @@ async def run_import(request: CopyRequest, observer: Observer, planner: ImportPl
 
 
 async def look_through(request: CopyRequest, walk: Walk, *, indexed: bool) -> DataFile:
-    """The file of *walk*, read to its end: once, or twice where only its end tells that names may be repeated.
+    """The file of *walk*, read to its end: again where names are repeated, or may be and only its end tells.
 
     Raises as `DataFile.open`.
     """
-    if not indexed:
+    if not indexed and isinstance(walk, ArchiveWalk):
         file = await DataFile.open(walk)
         if not walk.repeats or request.dry_run:
             return file
@@ -246,5 +247,6 @@ class ImportRun(CopyRun):
             changes=Unchanging(),
             promise=Promised(engine),
             throttle=UNTHROTTLED,
+            began_ms=self._began_ms,
         )
         self._file.check_unchanged()

@@ -39,8 +39,11 @@ _HELD_SHARE, _MOST_LIMITS, _LEAST_BYTES = 20, 3, 256 << 10
 Three comparers read both sides at once, and items of a value take ten times the bytes of its payload (measured)."""
 
 
-async def prove(engine: Engine, report: Report, observer: Observer) -> None:
-    """Compare the target with what the copy promised; the outcome goes into *report*."""
+async def prove(engine: Engine, report: Report, observer: Observer, *, began_ms: int = 0) -> None:
+    """Compare the target with what the copy promised; the outcome goes into *report*.
+
+    *began_ms*: when that copy began, by the source's clock, 0 where nobody knows.
+    """
     request = engine.request
     await march(
         request,
@@ -54,6 +57,7 @@ async def prove(engine: Engine, report: Report, observer: Observer) -> None:
         changes=ChangesSinceCopy(None if engine.unwatched else engine.tracker, _ledgers(engine), deadlines_noted=True),
         promise=Promised(engine),
         throttle=engine.governor,
+        began_ms=began_ms + engine.target.now_ms() - engine.source.now_ms() if began_ms else 0,
     )
 
 
@@ -70,14 +74,18 @@ async def march(
     changes: Changes,
     promise: Promise | None,
     throttle: Throttle,
+    began_ms: int = 0,
 ) -> None:
-    """Compare everything selected on two places and put what came of it into *report*; *throttle* spares the left."""
+    """Compare everything selected on two places and put what came of it into *report*; *throttle* spares the left.
+
+    *began_ms*: when the copy that went before began to write, by the right's clock; 0: there was none.
+    """
     meter = Meter("verify", total_keys)
     files = isinstance(left, DataFile) or isinstance(right, DataFile)
-    limit_bytes = _WHOLE_BYTES if files else _held_bytes(request)
+    limit_bytes = _WHOLE_BYTES if files else held_bytes(request)
     async with (
-        _keyspace(left, limit_bytes, observer, throttle, request.keys_from, request.spill_dir) as here,
-        _keyspace(right, limit_bytes, observer, UNTHROTTLED) as there,
+        keyspace_of(left, limit_bytes, observer, throttle, request.keys_from, request.spill_dir) as here,
+        keyspace_of(right, limit_bytes, observer, UNTHROTTLED) as there,
     ):
         comparison = March(
             here,
@@ -92,13 +100,14 @@ async def march(
                 both_ways=not request.keys_from,
                 mode="sample" if request.verify == "sample" else "full",
                 digest=request.digest,
+                began_ms=began_ms,
                 lossy=isinstance(right, Server) and allows_loss(request, right.features),
             ),
             on_finding=observer.finding,
             on_progress=lambda keys: meter.count(keys),
         )
         async with anyio.create_task_group() as group:
-            group.start_soon(_tick, meter, observer)
+            group.start_soon(tick, meter, observer)
             with _blamed(left), _blamed(right):
                 report.verify = result = await comparison.run()
             group.cancel_scope.cancel()
@@ -130,7 +139,8 @@ def _blamed(place: Server | DataFile) -> AbstractContextManager[None]:
     return place.blamed() if isinstance(place, DataFile) else nullcontext()
 
 
-async def _tick(meter: Meter, observer: Observer) -> None:
+async def tick(meter: Meter, observer: Observer) -> None:
+    """Tell *observer* how far it is, until it is cancelled."""
     while True:
         await anyio.sleep(_TICK_S)
         observer.progress(meter.snapshot())
@@ -150,12 +160,13 @@ async def choosing(file: DataFile, keys_from: str, spill_dir: str) -> AsyncItera
         chosen.close()
 
 
-def _held_bytes(request: CopyRequest) -> int:
+def held_bytes(request: CopyRequest) -> int:
+    """How much of one value is held of a server."""
     return min(max(_LEAST_BYTES, request.max_memory_bytes // _HELD_SHARE), largest_value_bytes(request))
 
 
 @asynccontextmanager
-async def _keyspace(
+async def keyspace_of(
     place: Server | DataFile,
     limit_bytes: int,
     observer: Observer,
@@ -163,6 +174,7 @@ async def _keyspace(
     keys_from: str = "",
     spill_dir: str = "",
 ) -> AsyncIterator[LiveKeyspace | FileKeyspace]:
+    """The keys of *place* for the length of the block; values above *limit_bytes* come in pieces."""
     if isinstance(place, DataFile):
         async with choosing(place, keys_from, spill_dir) as chosen:
             yield FileKeyspace(place, chosen)

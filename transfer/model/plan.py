@@ -31,6 +31,8 @@ class CopyRequest(msgspec.Struct, kw_only=True):
 
     source: Address
     target: Address
+    alone: bool = False
+    """Only the source is looked at; the target is the same."""
     match: tuple[bytes, ...] = ()
     exclude: tuple[bytes, ...] = ()
     types: tuple[str, ...] = ()

@@ -66,19 +66,20 @@ class KeyCounts(msgspec.Struct):
 
 
 class DbTable(msgspec.Struct):
-    """One row of the table at the end of a run: the two sides of one logical database."""
+    """One row of the table at the end of a run: the two sides of one logical database, or the one that was read."""
 
     db: int
-    keys: tuple[int, int]
-    with_deadline: tuple[int, int]
-    digest: tuple[str, str]
+    keys: tuple[int, ...]
+    with_deadline: tuple[int, ...]
+    digest: tuple[str, ...]
 
 
 class VerifyResult(msgspec.Struct):
     """Outcome of a comparison. `checked` counts keys of the source side, each once.
 
     `rejected`: keys that the copy had rejected and that differ therefore; they are no findings again. `lossy`: equal
-    but for what the target cannot hold (--allow lossy); no matches, and no findings.
+    but for what the target cannot hold (--allow lossy); no matches, and no findings. `places`: 1 where one was read,
+    not two compared; `in_pieces` of its values were too large to be taken whole.
     """
 
     mode: str = "full"
@@ -94,8 +95,10 @@ class VerifyResult(msgspec.Struct):
     rejected: int = 0
     lossy: int = 0
     seconds: float = 0.0
-    changes_known_by: str = "tracking"  # tracking | hashes | nothing
-    digest: str = "pair"  # what the digests of the tables are made of: pair | canonical 1
+    changes_known_by: str = "tracking"  # tracking | hashes | file | files | nothing
+    digest: str = "pair"  # what the digests of the tables are made of: pair | payloads | canonical 1
+    places: int = 2
+    in_pieces: int = 0
 
     def differences(self) -> int:
         return self.missing + self.extra + self.type + self.value + self.ttl

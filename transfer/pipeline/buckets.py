@@ -16,7 +16,7 @@ import struct
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 
 from transfer.model.errors import LimitError
 
@@ -95,7 +95,9 @@ class BucketStore:
 
     def hashes(self, number: int) -> set[bytes]:
         """The hashes of one bucket: twice as fast as with their values."""
-        whole = self.joined(number)
+        return self._hashes(self.joined(number))
+
+    def _hashes(self, whole: bytes) -> set[bytes]:
         even = len(whole) - len(whole) % self._many.size
         return {
             *chain.from_iterable(self._many.iter_unpack(whole[:even])),
@@ -108,11 +110,21 @@ class BucketStore:
 
     def repeated(self) -> set[bytes]:
         """Hashes that were added more than once."""
-        found: set[bytes] = set()
+        return set().union(*(self._repeated(self.joined(number)) for number in range(_BUCKETS)))
+
+    def again(self, most: int) -> tuple[int, set[bytes]]:
+        """How many records came after one of the same hash, and at most *most* of those hashes."""
+        count, some = 0, set[bytes]()
         for number in range(_BUCKETS):
-            counts = Counter(mark for (mark,) in self._one.iter_unpack(self.joined(number)))
-            found |= {mark for mark, count in counts.items() if count > 1}
-        return found
+            whole = self.joined(number)
+            if more := len(whole) // self.record_bytes - len(self._hashes(whole)):
+                count += more
+                some.update(islice(self._repeated(whole), most - len(some)))
+        return count, some
+
+    def _repeated(self, whole: bytes) -> set[bytes]:
+        counts = Counter(mark for (mark,) in self._one.iter_unpack(whole))
+        return {mark for mark, count in counts.items() if count > 1}
 
     def missing_from(self, *others: BucketStore) -> Iterator[bytes]:
         """Hashes held here and in none of *others*."""

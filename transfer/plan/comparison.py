@@ -6,7 +6,7 @@ import msgspec
 
 from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.redis import probe
-from transfer.endpoint.redis.rights import Role
+from transfer.endpoint.redis.rights import OTHER_KEY, Role
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import ClusterNodeError, PermissionDeniedError
 from transfer.model.plan import CopyRequest
@@ -38,6 +38,15 @@ async def plan_verify(
     return dbs, sum(here.keyspace.get(db, (0, 0))[0] for db in dbs)
 
 
+async def plan_survey(request: CopyRequest, server: Server) -> tuple[list[int], int]:
+    """The databases to read, and how many keys they hold. Raises as `plan_verify`."""
+    held = await _held(server, "source", request)
+    dbs = map_databases(request, held.keyspace)
+    refuse_missing(dbs, held.databases, _ANY_DB, server.where, server.where)
+    await _refuse_missing_rights(server, keys=False)
+    return sorted(dbs), sum(held.keyspace.get(db, (0, 0))[0] for db in dbs)
+
+
 class _Held(msgspec.Struct, frozen=True):
     """What a place holds: database -> keys, keys with a deadline; and how many databases it could have."""
 
@@ -60,10 +69,12 @@ def _refuse_kind(look: Look, request: CopyRequest) -> None:
         raise ClusterNodeError(hazard.message, where=look.side.place)
 
 
-async def _refuse_missing_rights(*servers: Server) -> None:
+async def _refuse_missing_rights(*servers: Server, keys: bool = True) -> None:
+    """*keys*: a user who may not read every key lacks a right, too."""
     for server in servers:
         async with server.link(db=0) as link:
-            lacking = await probe.missing_rights(link, server.identity, "source", values=True, logical=False)
+            lacking = await probe.missing_rights(link, server.identity, "source", values=keys, logical=False)
+        lacking = [name for name in lacking if keys or not name.endswith(OTHER_KEY)]
         if lacking:
             raise PermissionDeniedError(
                 f"the user at {server.where} lacks {', '.join(lacking)}", where=server.where, commands=lacking

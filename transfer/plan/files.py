@@ -21,7 +21,7 @@ from transfer.model.endpoint import ARCHIVE_SCHEME, JSONL_SCHEME, NAMES_SCHEME, 
 from transfer.model.errors import FileMissingError, PermissionDeniedError, UsageError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, narrows
 from transfer.model.selection import Selection
-from transfer.model.units import show_bytes, show_moment, show_ms
+from transfer.model.units import show_bytes, show_moment, show_ms, some
 from transfer.plan.capturing import plan_captures
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
@@ -40,6 +40,7 @@ from transfer.plan.standing import (
     target_hazards,
     touch,
 )
+from transfer.report.names import hashed_name, shown_name
 
 _ANY_DB = 1 << 31
 """A file holds as many databases as it likes."""
@@ -84,7 +85,9 @@ async def plan_import(request: CopyRequest, file: DataFile, target: Server) -> C
         choices=choices_of(request, writing, loses=losses(request, there)),
         keeps_use=use,
         notes=_file_notes(file, request) + notes,
-        warnings=[text for text in (*file_warnings(file), _room(request, file, there)) if text],
+        warnings=[
+            text for text in (*file_warnings(file, hash_keys=request.hash_keys), _room(request, file, there)) if text
+        ],
     )
     for name in ("pace", "max-skew"):  # nobody else reads the file, and it has no clock
         plan.choices.pop(name, None)
@@ -128,7 +131,26 @@ def checksum_text(file: DataFile) -> str:
     }[file.walk.checksum]
 
 
-def file_warnings(file: DataFile) -> list[str]:
+def repeats_text(file: DataFile, *, hash_keys: bool = False) -> str:
+    """Which names stand in it more than once, "" if none does."""
+    if (found := file.repeats) is None:
+        return ""
+    name = (hashed_name if hash_keys else shown_name)(found.key)
+    return (
+        f"{some(found.count, 'key', 'comes', 'come')} again in the same database, one of them {name} in db {found.db}"
+    )
+
+
+def may_repeat(file: DataFile) -> bool:
+    """Whether names that stand in it more than once are in order: an archive tells that it has some, or does not know.
+
+    No server loads an RDB with such. Lines of JSON say nothing.
+    """
+    walk = file.walk
+    return isinstance(walk, ArchiveWalk) and (walk.manifest is None or walk.manifest.repeated_keys != 0)
+
+
+def file_warnings(file: DataFile, *, hash_keys: bool = False) -> list[str]:
     """What a person should know of a file that is whole."""
     walk, found = file.walk, [f"damaged: {text}" for text in file.walk.damage]
     if walk.missing is not None:
@@ -140,6 +162,8 @@ def file_warnings(file: DataFile) -> list[str]:
         found.append(f"{file.skipped:,} {what}: skipped, as servers do")
     if walk.passed_over:
         found.append(f"not read: {', '.join(dict.fromkeys(walk.passed_over))}")
+    if (said := repeats_text(file, hash_keys=hash_keys)) and not may_repeat(file):
+        found.append(f"{said}: of each the last one holds")
     return found
 
 

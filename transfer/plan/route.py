@@ -55,7 +55,9 @@ async def choose_route(request: CopyRequest, source: Server, here: Look, writing
     except (GuardError, LimitError) as error:
         if wanted:
             raise
-        return Route("scan", use, notes=[f"read by SCAN: {error.message}"])
+        hint = " (--spill-dir DIR names another folder)" if isinstance(error, LimitError) else ""
+        said = f"read by SCAN, so the copy is not of one instant: {error.message}{hint}"
+        return Route("scan", use, warnings=[said])
     route = Route("psync", use, hazards=_hazards(cost, here, primary=primary))
     if not wanted and any(hazard.name not in request.allow for hazard in route.hazards):
         return Route("scan", use, notes=["read by SCAN: Sentinels watch the source (--allow sentinel)"])

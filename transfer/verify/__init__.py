@@ -1,1 +1,1 @@
-"""Compares two places and returns Findings; changes nothing."""
+"""Compares two places, or reads one, and returns Findings; changes nothing."""

@@ -67,6 +67,8 @@ class ChangesNow:
 
     @property
     def known_by(self) -> str:
+        if isinstance(self._left, Unchanging) and isinstance(self._right, Unchanging):
+            return "files"
         return "tracking" if self._left.reliable and self._right.reliable else "nothing"
 
     async def catch_up(self) -> None:

@@ -8,6 +8,9 @@
 | rebase | the time that remained, by the target's clock | within the tolerance |
 | cap | the same, or the amount after it was copied | not later than either, with the tolerance |
 
+When a key was copied nobody notes: with `cap` one that is gone may have expired, once the amount has passed since the
+copy began. It is not missed, as any other key that has expired.
+
 Whether there is a deadline at all must always fit. Where a clock was stepped in mid-run, what was written before the
 step went by the clock as it was then: for rebase and cap that fits as well.
 """
@@ -33,10 +36,14 @@ class Clock(Protocol):
 
 
 class Deadlines:
-    """The rule for deadlines between two places with clocks of their own."""
+    """The rule for deadlines between two places with clocks of their own.
 
-    def __init__(self, rule: TtlRule, tolerance_ms: int, left: Clock, right: Clock) -> None:
+    *began_ms*: when the copy that went before began to write, by the right's clock; 0: there was none.
+    """
+
+    def __init__(self, rule: TtlRule, tolerance_ms: int, left: Clock, right: Clock, *, began_ms: int = 0) -> None:
         self._rule = rule
+        self._began_ms = began_ms
         self._tolerance_ms = tolerance_ms
         self._left, self._right = left, right
 
@@ -73,6 +80,14 @@ class Deadlines:
         if self._past(left_ms, self._left.now_ms()) or self._past(self.promised(left_ms), right_now):
             return True
         return self._rule.kind == "rebase" and any(self._past(left_ms + skew, right_now) for skew in self._skews_ms())
+
+    def excuses_absence(self, left_ms: int) -> bool:
+        """Whether a key of the left that the right does not have may have expired there."""
+        if self.over(left_ms):
+            return True
+        if self._rule.kind != "cap" or left_ms == NO_DEADLINE or not self._began_ms:
+            return False
+        return self._past(self._began_ms + self._rule.amount_ms, max(self._right.moments_ms()))
 
     def over_at_right(self, right_ms: int) -> bool:
         """Whether a key of the right is past its deadline, or its origin at the left is, as far as one can tell."""

@@ -15,9 +15,9 @@ from typing import Protocol
 import xxhash
 
 from transfer.codec.canonical import digest
-from transfer.codec.dump import FOOTER_BYTES
+from transfer.codec.dump import FOOTER_BYTES, MODULE_TYPES
 from transfer.codec.rdb.decode import decode_payload
-from transfer.model.errors import FormatError
+from transfer.model.errors import FormatError, UnknownFormError
 from transfer.model.value import Value
 from transfer.verify.checks import value_digest
 
@@ -29,6 +29,9 @@ class Hashes(Protocol):
 
     def of_payload(self, payload: bytes) -> bytes:
         """Of a DUMP payload."""
+
+    def of_checked(self, payload: bytes) -> tuple[bytes, str]:
+        """As `of_payload`, and why it holds no value: "" if it does, or if that was not looked at."""
 
     def of_items(self, payload: bytes, items: bytes) -> bytes:
         """Of a payload that is no more than *items* in some order; *items* has them in one of our own."""
@@ -43,6 +46,9 @@ class PairHashes:
     def of_payload(self, payload: bytes) -> bytes:
         return body_hash(payload[:-FOOTER_BYTES])
 
+    def of_checked(self, payload: bytes) -> tuple[bytes, str]:
+        return self.of_payload(payload), ""
+
     def of_items(self, payload: bytes, items: bytes) -> bytes:
         return body_hash(items)
 
@@ -54,10 +60,14 @@ class CanonicalHashes:
     """For digests that are kept and compared with those of other servers and times."""
 
     def of_payload(self, payload: bytes) -> bytes:
+        return self.of_checked(payload)[0]
+
+    def of_checked(self, payload: bytes) -> tuple[bytes, str]:
         try:
-            return digest(decode_payload(payload))
-        except FormatError:
-            return body_hash(payload[:-FOOTER_BYTES])
+            return digest(decode_payload(payload)), ""
+        except FormatError as error:
+            foreign = isinstance(error, UnknownFormError) or payload[0] in MODULE_TYPES
+            return body_hash(payload[:-FOOTER_BYTES]), "" if foreign else f"its payload does not hold: {error.message}"
 
     def of_items(self, payload: bytes, items: bytes) -> bytes:
         return self.of_payload(payload)

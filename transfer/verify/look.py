@@ -212,7 +212,8 @@ class Looker:
     def _one_sided(self, both: _Both, look: Look) -> None:
         if both.left is not None:
             lives = self._selection.lives_long_enough(both.left_ms, self._left.now_ms())
-            if lives and not self._left_out(both.left, both.left_ms) and not self._deadlines.over(both.left_ms):
+            excused = self._deadlines.excuses_absence(both.left_ms)
+            if lives and not excused and not self._left_out(both.left, both.left_ms):
                 look.apart.append(both.sight(Verdict.MISSING, "", self._hashes.of_payload(both.left), b""))
         elif both.right is not None and not self._deadlines.over_at_right(both.right_ms):
             types = self._selection.types
@@ -266,11 +267,17 @@ class Looker:
         verdict, detail = _large_difference(ours, theirs)
         if verdict is Verdict.MATCH:
             self._equal_values(both, ours.digest, theirs.digest, look)
-        elif not self._deadlines.over(both.left_ms):
+        elif not self._excused(verdict, both.left_ms):
             right_hash = b"" if verdict is Verdict.MISSING else theirs.digest or b"unread"
             sight = both.large_sight(verdict, detail, ours.digest or b"unread", right_hash)
             sight.lossy = verdict is Verdict.VALUE and await self._large_but_deadlines(left_db, both, theirs)
             look.apart.append(sight)
+
+    def _excused(self, verdict: Verdict, left_ms: int) -> bool:
+        """Whether what was found at the right is what a key that expires may come to."""
+        if verdict is Verdict.MISSING:
+            return self._deadlines.excuses_absence(left_ms)
+        return self._deadlines.over(left_ms)
 
     async def _large_but_deadlines(self, left_db: int, both: _Both, theirs: LargeValue) -> bool:
         """Whether a large hash is equal but for what the right cannot hold."""

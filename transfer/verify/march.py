@@ -68,7 +68,7 @@ class March:
         self._new_records = new_records
         self._options = options
         self._on_finding, self._on_progress = on_finding, on_progress
-        deadlines = Deadlines(mapping.ttl, options.ttl_tolerance_ms, left, right)
+        deadlines = Deadlines(mapping.ttl, options.ttl_tolerance_ms, left, right, began_ms=options.began_ms)
         self._deadlines = deadlines
         self._looker = Looker(left, right, selection, mapping, deadlines, HASHES[options.digest], lossy=options.lossy)
         self.result = VerifyResult(mode=options.mode)
@@ -92,7 +92,7 @@ class March:
             for right_db, left_dbs in sorted(origins.items()):
                 await self._compare_db(left_dbs, right_db)
         except BaseExceptionGroup as group:
-            raise _telling(group) from None
+            raise telling(group) from None
         self.result.seconds = time.monotonic() - began
         self.result.changes_known_by = self._changes.known_by
         return self.result
@@ -200,7 +200,7 @@ class March:
                 waiting += [keys[key] for key in absent]
 
 
-def _telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The failure that was first: one of ours, not a queue that broke because of it."""
     leaves: list[BaseException] = []
     pending: list[BaseException] = [group]

@@ -133,7 +133,7 @@ class Changes(Protocol):
 
     @property
     def known_by(self) -> str:
-        """tracking | hashes | nothing"""
+        """tracking | hashes | file | files | nothing"""
 
     async def catch_up(self) -> None:
         """Wait until every write is known that the servers did before this call."""
@@ -152,6 +152,7 @@ class MarchOptions(msgspec.Struct, frozen=True):
     again. `both_ways` False leaves the keys of the target alone that no key of the source leads to
     (a copy of named keys). `mode` is for the result: full | sample. `digest`: pair | canonical, as in hashes.py.
     `lossy`: the right cannot hold deadlines of fields, and a hash without them is no difference, but counted apart.
+    `began_ms`: when the copy that went before began to write, by the right's clock; 0: there was none.
     """
 
     ttl_tolerance_ms: int = 500
@@ -161,3 +162,4 @@ class MarchOptions(msgspec.Struct, frozen=True):
     mode: str = "full"
     digest: str = "pair"
     lossy: bool = False
+    began_ms: int = 0

@@ -1,4 +1,4 @@
-"""What is in a file: `inspect FILE`, and whether it is whole: `verify FILE`.
+"""What is in a file: `inspect FILE`.
 
 file, read to its end -> lines for people, data for programs
 """
@@ -14,18 +14,14 @@ import msgspec
 from transfer.cli.commands.inspect import big_data, biggest_lines, span_text
 from transfer.cli.outcome import Outcome
 from transfer.cli.render.plan import table
-from transfer.endpoint.archive.missing import what_is_missing
 from transfer.endpoint.archive.walk import ArchiveWalk
 from transfer.endpoint.file.census import PASSED, FileCensus, take_file_census
 from transfer.endpoint.file.file import DataFile
-from transfer.endpoint.file.instream import name_stdin, received
 from transfer.endpoint.file.kinds import walk_of
-from transfer.endpoint.file.soundness import Soundness, Unsound, check_values
 from transfer.endpoint.redis.census import SPANS, BigKey
-from transfer.model.errors import FormatError
 from transfer.model.units import show_bytes, show_ms, some
 from transfer.plan.files import checksum_text, file_side, file_warnings
-from transfer.report.names import hashed_name, printable, shown_name
+from transfer.report.names import printable, shown_name
 
 _SPAN_ORDER = (PASSED, *(name for name, _ in SPANS), "more", "none")
 _AUX_SHOWN_BYTES = 64
@@ -56,81 +52,6 @@ def _prefixes(censuses: list[FileCensus], *, hash_keys: bool) -> dict[str, int]:
     """The commonest of all databases; none with --hash-keys, since they are parts of names."""
     both = sum((census.prefixes for census in censuses), Counter[bytes]())
     return {} if hash_keys else {f"{shown_name(name)}:": count for name, count in both.most_common(_PREFIXES)}
-
-
-async def run_verify_stdin(identity: str, spill_dir: str, *, deep: bool, hash_keys: bool = False) -> Outcome:
-    """As `run_verify_file`, of what comes on standard input, which is kept aside that long.
-
-    Raises:
-        CutError: nothing comes.
-    """
-    async with received(spill_dir) as path:
-        try:
-            return await run_verify_file(str(path), identity, deep=deep, hash_keys=hash_keys, named="-")
-        except FormatError as error:
-            name_stdin(error, "send it again; transfer import - URL --salvage takes what is whole")
-            raise
-
-
-async def run_verify_file(
-    path: str, identity: str = "", *, deep: bool, hash_keys: bool = False, named: str = ""
-) -> Outcome:
-    """Lines, data and exit code: structure and checksums; with *deep*, and in files that are no archives, every value.
-
-    *named*: what the file is called, where that is not its path.
-
-    Raises:
-        FormatError: the file is damaged, or a value in it does not hold: the first is named, with its offset.
-    """
-    walk = walk_of(Path(path), identity=identity, deep=deep)
-    values = deep or not isinstance(walk, ArchiveWalk)
-    try:
-        file, found = await check_values(walk) if values else (await DataFile.open(walk), Soundness())
-    except FormatError as error:
-        if missing := await what_is_missing(walk_of(Path(path), identity=identity, salvage=True)):
-            error.message += f"\n{missing}"
-        raise
-    file.named = named
-    if found.unsound:
-        raise _unsound(file, found, hash_keys=hash_keys)
-    checked = _values_text(found) if values else "every block, their chain, index and manifest"
-    lines = [
-        f"WHOLE  {printable(file.where)}: {some(file.keys, 'key')}, {checked}, in {show_ms(file.seconds * 1000)}",
-        f"  {file_side(file).about}",
-    ]
-    if found.opaque:
-        which = "value is" if found.opaque == 1 else "values are"
-        lines.append(f"  {found.opaque:,} {which} a module's, or of a newer type: the structure alone was checked")
-    lines += [f"warning: {text}" for text in file_warnings(file)]
-    return lines, {**_file_data(file), "decoded": found.decoded, "opaque": found.opaque, "unsound": 0}, 0
-
-
-def _values_text(found: Soundness) -> str:
-    """How many values were decoded."""
-    if not found.opaque:
-        return "every value decoded"
-    return f"{found.decoded:,} of {found.decoded + found.opaque:,} values decoded"
-
-
-def _unsound(file: DataFile, found: Soundness, *, hash_keys: bool) -> FormatError:
-    first = found.first[0]
-    others = [f"also {_named(it, hash_keys=hash_keys)}" for it in found.first[1:10]]
-    more = found.unsound - 1 - len(others)
-    lines = [_named(first, hash_keys=hash_keys), *others, *([f"and {more:,} others"] if more > 0 else [])]
-    text = f"{found.unsound:,} of {some(file.keys, 'key')} hold no value: " + "\n".join(lines)
-    return FormatError(
-        text,
-        where=file.where,
-        hint=f"transfer import {file.where} URL leaves those keys out and lists them",
-        offset=first.offset,
-        db=first.db,
-        unsound=found.unsound,
-    )
-
-
-def _named(one: Unsound, *, hash_keys: bool) -> str:
-    name = (hashed_name if hash_keys else shown_name)(one.key)
-    return f"db {one.db} key {name} at offset {one.offset:,}: {one.cause}"
 
 
 def _head(file: DataFile) -> list[str]:
@@ -201,7 +122,8 @@ def _span(name: str) -> str:
     return "deadline passed" if name == PASSED else span_text(name)
 
 
-def _file_data(file: DataFile) -> dict[str, Any]:
+def file_data(file: DataFile) -> dict[str, Any]:
+    """What a file says of itself, for programs."""
     walk = file.walk
     return {
         "place": file.where,
@@ -232,7 +154,7 @@ def _data(file: DataFile, censuses: list[FileCensus], biggest: list[BigKey], *, 
         types = {kind: {"keys": count, "bytes": sizes[kind]} for kind, count in kinds.most_common()}
         spans = {name: census.spans[name] for name in _SPAN_ORDER if census.spans[name]}
         dbs.append({"db": census.db, "keys": keys, "with_deadline": deadlines, "types": types, "time_to_live": spans})
-    return {**_file_data(file), "dbs": dbs, "biggest": [big_data(big, hash_keys=hash_keys) for big in biggest]}
+    return {**file_data(file), "dbs": dbs, "biggest": [big_data(big, hash_keys=hash_keys) for big in biggest]}
 
 
 def _text(data: bytes) -> str:

@@ -6,7 +6,7 @@ import base64
 from typing import Annotated
 
 from transfer.cli.effect import refuse_all
-from transfer.cli.options import PLACE, Names, Talk, Waits
+from transfer.cli.options import PLACE, Names, Store, Talk, Unasked, Waits
 from transfer.cli.options_files import OneKey, Opening
 from transfer.cli.outcome import run_and_tell
 from transfer.cli.request import place, waits_ms
@@ -23,6 +23,8 @@ def inspect(
     names: Names = Names(),  # noqa: B008
     one: OneKey = OneKey(),  # noqa: B008
     opening: Opening = Opening(),  # noqa: B008
+    store: Store = Store(),  # noqa: B008
+    unasked: Unasked = Unasked(),  # noqa: B008
 ) -> int:
     """What is there: versions, memory, keys per database, types, deadlines, big keys. Nothing is written.
 
@@ -90,6 +92,8 @@ def doctor(
     *,
     waits: Waits = Waits(),  # noqa: B008 - frozen
     talk: Talk = Talk(),  # noqa: B008
+    store: Store = Store(),  # noqa: B008
+    unasked: Unasked = Unasked(),  # noqa: B008
 ) -> int:
     """Who answers, and may we do what is needed; with two servers, what will travel and how. Nothing is written.
 

@@ -1,4 +1,4 @@
-"""`transfer verify A B`."""
+"""`transfer verify A [B]`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,27 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
+import msgspec
+
 from transfer.cli.effect import refuse_all, refuse_idle
-from transfer.cli.options import PLACE, Allow, Extent, GiveUp, Keep, Names, Proof, Rename, Store, Talk, Waits, What
+from transfer.cli.options import (
+    PLACE,
+    Allow,
+    Extent,
+    GiveUp,
+    Keep,
+    Names,
+    Proof,
+    Rename,
+    Store,
+    Talk,
+    Unasked,
+    Waits,
+    What,
+)
 from transfer.cli.options_files import Deep, Opening
-from transfer.cli.request import copy_request, place
-from transfer.model.endpoint import STDIO
-from transfer.model.errors import PlaceError, UsageError
+from transfer.cli.request import copy_request, place, spill_folder
+from transfer.model.errors import UsageError
 from transfer.model.plan import CopyRequest
 from transfer.model.ports import Observer
 from transfer.model.report import Report
@@ -35,12 +50,13 @@ def verify(
     talk: Talk = Talk(),  # noqa: B008
     consent: Allow = Allow(),  # noqa: B008
     names: Names = Names(),  # noqa: B008
+    unasked: Unasked = Unasked(),  # noqa: B008
 ) -> int:
-    """Do these two places hold the same data? Nothing is written on either side. One file alone: is it whole?
+    """Do these two places hold the same data? Nothing is written on either side. A alone: is it whole, can it be read?
 
     Every key of A is compared with B (type, value, deadline), and every key of B is accounted for.
-    Exit 0: the same. Exit 6: differences, one finding each. Exit 7: only keys that changed meanwhile.
-    Exit 12: a file is damaged, or holds a value that is none.
+    Exit 0: the same. Exit 6: differences, or keys that cannot be read, one finding each. Exit 7: only keys that changed
+    meanwhile. Exit 12: a file is damaged, or holds a value that is none.
 
     Parameters
     ----------
@@ -48,22 +64,24 @@ def verify(
         One place, the side that is believed.
     b
         The other place. Without it A is a file: name.rdb, of which structure, checksum and every value are checked, or
-        name.xfer, of which every value is only with --deep; `-` is an archive on standard input.
+        name.xfer, of which every value is only with --deep; `-` is an archive on standard input. Or A is a server:
+        every key is read, and with --digest canonical decoded, which gives digests to compare with other days'.
     """
     from transfer.cli.conduct import conduct
 
-    if b is None:
-        kept = replace(keep, spill_dir="") if a == STDIO else keep
-        refuse_all((what, rename, extent, proof, kept, waits, give_up, consent), "one file is looked at, by itself")
-        return _alone(a, talk, names, opening, keep.spill_dir, deep=deep.deep)
+    if b is None and place(a, "source").is_file:
+        kept, proved = replace(keep, spill_dir=""), replace(proof, digest="pair")
+        refuse_all((what, rename, extent, proved, kept, waits, give_up, consent), "one file is looked at, by itself")
+        return _file(a, talk, names, opening, spill_folder(keep.spill_dir), deep=deep.deep, digest=proof.digest)
 
     if deep.deep:
-        raise UsageError(
-            "--deep is about one file; two places are compared value by value", hint=f"transfer verify {a}"
-        )
+        hint = f"transfer verify {a}" if b else f"transfer verify {a} --digest canonical decodes every value"
+        raise UsageError("--deep is about one file", hint=hint)
+    if b is None:
+        refuse_all((rename, opening, replace(proof, digest="pair")), "one server is read, by itself")
     request = copy_request(
         a,
-        b,
+        a if b is None else b,
         what=what,
         rename=rename,
         extent=extent,
@@ -77,26 +95,32 @@ def verify(
         opening=opening,
     )
     refuse_idle("verify", (keep,))
+    if b is None:
+        if any(into is not None for _, into in request.dbs):
+            raise UsageError("--db N:M has a target, and one place is read", hint="--db N reads database N alone")
+        alone = msgspec.structs.replace(request, target=request.source, alone=True)
+        return conduct(_survey, alone, talk, no_input=True)
     if not request.source.encrypted and not request.target.encrypted:
         refuse_all((opening,), "neither place is an encrypted archive")
     return conduct(_verify, request, talk, no_input=True)
 
 
-def _alone(a: str, talk: Talk, names: Names, opening: Opening, spill_dir: str, *, deep: bool) -> int:
-    from transfer.cli.commands.inspect_file import run_verify_file, run_verify_stdin
+def _file(a: str, talk: Talk, names: Names, opening: Opening, spill_dir: str, *, deep: bool, digest: str) -> int:
+    from transfer.cli.commands.verify_file import run_verify_file, run_verify_stdin
     from transfer.cli.outcome import run_and_tell
 
-    address, hashed = place(a, "source"), names.hash_keys
-    if not address.is_file:
-        raise PlaceError(
-            "verify takes two places, or one file", hint="transfer verify dump.rdb, or transfer verify A B"
-        )
+    address, canonical = place(a, "source"), digest == "canonical"
+    run = partial(run_verify_file, address.path, opening.identity, spill_dir)
     if address.is_stdio:
         run = partial(run_verify_stdin, opening.identity, spill_dir)
-        return run_and_tell("verify", talk, lambda: run(deep=deep, hash_keys=hashed))
-    return run_and_tell(
-        "verify", talk, lambda: run_verify_file(address.path, opening.identity, deep=deep, hash_keys=hashed)
-    )
+    return run_and_tell("verify", talk, lambda: run(deep=deep, canonical=canonical, hash_keys=names.hash_keys))
+
+
+async def _survey(request: CopyRequest, observer: Observer) -> Report:
+    from transfer.job.survey import run_survey
+    from transfer.plan.comparison import plan_survey
+
+    return await run_survey(request, observer, plan_survey)
 
 
 async def _verify(request: CopyRequest, observer: Observer) -> Report:

@@ -150,7 +150,7 @@ class JsonObserver:
 
     def warning(self, text: str) -> None:
         if self._headed:
-            self._say("warning", message=redacted(text))
+            self._out.say(warning_line(text))
         else:
             self._early.append(text)
 
@@ -190,15 +190,22 @@ class JsonObserver:
             return
         self._headed = True
         sides = {"source": {"place": str(self.request.source)}, "target": {"place": str(self.request.target)}}
+        if self.request.alone:
+            del sides["target"]
         known = {"job": self._job, "command": self._command, "label": self.request.label, "plan": self._plan_hash}
         self._out.say(line("plan", **{**known, **sides, **fields, **known}))
         for text in self._early:
             self.warning(text)
 
 
-def simple_result(command: str, data: Any, code: int = 0) -> str:
-    """The result line of a command that moves nothing: what it found is its data."""
-    return line("result", command=command, ok=code == 0, exit=code, data=data)
+def warning_line(text: str) -> str:
+    """What a person should know besides."""
+    return line("warning", message=redacted(text))
+
+
+def simple_result(command: str, data: Any, code: int = 0, **more: Any) -> str:
+    """The result line of a command that moves nothing: what it found is its data, *more* stands beside it."""
+    return line("result", command=command, ok=code == 0, exit=code, **more, data=data)
 
 
 def failed_result(command: str | None, error: TransferError) -> str:

@@ -34,9 +34,15 @@ def summary_lines(report: Report, paint: Paint) -> list[str]:
 
 
 def table_lines(dbs: list[DbTable], paint: Paint) -> list[str]:
-    """Two lines a database, source above target, so that a difference stands in one column."""
+    """Two lines a database, source above target, so that a difference stands in one column; one line of one place."""
     if not dbs:
         return []
+    if len(dbs[0].keys) == 1:
+        head = paint(f"{'db':>3}  {'keys':>15}  {'with deadline':>15}  digest", "bold")
+        return [
+            head,
+            *(f"{it.db:>3}  {it.keys[0]:>15,}  {it.with_deadline[0]:>15,}  {it.digest[0] or '-'}" for it in dbs),
+        ]
     lines = [paint(f"{'db':>3}  {'side':<6}  {'keys':>15}  {'with deadline':>15}  digest", "bold")]
     for row in dbs:
         mark = _mark(row, paint)
@@ -69,6 +75,8 @@ def verdict_lines(report: Report, paint: Paint) -> list[str]:
     found = report.verify
     if found is None:
         return [paint("NOT VERIFIED", "yellow") + "  nothing was compared"]
+    if found.places == 1:
+        return _alone_lines(found, paint)
     head, took = _head(report, found, paint), show_ms(found.seconds * 1000)
     proved = f"{found.match:,} of {found.checked:,} keys match"
     if found.rejected and not found.match and not found.differences() and not found.changed:
@@ -79,7 +87,7 @@ def verdict_lines(report: Report, paint: Paint) -> list[str]:
     if counted:
         lines.append("  " + ", ".join(counted))
     if found.digest != "pair":
-        lines.append(f"  digests: {found.digest}, the same for equal data on any server, version and day")
+        lines.append(canonical_line(found.digest))
     if found.changed:
         lines.append(f"  changed: written at the source since it was read (known by {found.changes_known_by})")
     if found.changes_known_by == "nothing" and found.differences():
@@ -93,6 +101,29 @@ def verdict_lines(report: Report, paint: Paint) -> list[str]:
         lines.append(f"  {found.rejected:,} rejected: listed above, not proved")
     if found.not_from_source:
         lines.append(f"  {some(found.not_from_source, 'key')} of the target not from this source, left alone")
+    return lines
+
+
+def canonical_line(digest: str) -> str:
+    """What digests of this kind are good for."""
+    return f"  digests: {digest}, the same for equal data on any server, version and day"
+
+
+def _alone_lines(found: VerifyResult, paint: Paint) -> list[str]:
+    """Of one place that was read."""
+    head = paint("NOT ALL READABLE", "red") if found.differences() else paint("READABLE", "green")
+    canonical, took = found.digest.startswith("canonical"), show_ms(found.seconds * 1000)
+    done = "read and decoded" if canonical else "read"
+    lines = [f"{head}  {found.mode}: {found.match:,} of {some(found.checked, 'key')} {done}, in {took}"]
+    if canonical:
+        lines.append(canonical_line(found.digest))
+    else:
+        lines.append("  digests: of payloads as this server packs them; --digest canonical makes comparable ones")
+    if found.in_pieces:
+        values = some(found.in_pieces, "large value", "was", "were")
+        lines.append(
+            f"  {values} hashed in pieces: digests compare with those of servers read with the same --max-memory"
+        )
     return lines
 
 

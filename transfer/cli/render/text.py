@@ -115,8 +115,10 @@ class TextObserver:
             return
         self._headed = True
         arrow = "and" if self._command == "verify" else "->"
+        places = f"{self.request.source} {arrow} {self.request.target}"
+        said = said or (str(self.request.source) if self.request.alone else places)
         title = self._out.paint(f"{self._command} {self._job}", "bold")
-        self._out.say(f"{title}  {said or f'{self.request.source} {arrow} {self.request.target}'}")
+        self._out.say(f"{title}  {said}")
 
     def _ending(self, report: Report | None, error: TransferError | None) -> list[str]:
         if self.request.dry_run or report is None:

@@ -20,6 +20,8 @@ CAP_BYTES = 1 << 30
 """No string of a value is longer: twice the server's own limit (proto-max-bulk-len, 512 MiB)."""
 _U32, _U64, _INTEGER, _LZF = 0x80, 0x81, 0xC0, 0xC3
 _SMALL, _MIDDLE = 1 << 6, 1 << 14
+_ANY_DB = 1 << 31
+"""Servers number their databases with an int."""
 _MOST_DIGITS = len(b"-2147483648")
 _MOST_PER_BYTE = 264
 """What one byte of LZF stands for, at most: three bytes are a run of up to 264, so this is generous."""
@@ -75,6 +77,20 @@ def read_string(data: bytes, at: int) -> tuple[bytes, int]:
     packed, start = read_length(data, at + 1)
     size, start = read_length(data, start)
     return _unpacked(_bytes(data, start, packed), size, at), start + packed
+
+
+def read_database(data: bytes, at: int) -> tuple[int, int]:
+    """The number of a logical database at *at*, and the offset after it.
+
+    Raises:
+        CutError: it is not all there.
+        FormatError: no server can have such a database.
+    """
+    number, end = read_length(data, at)
+    if number >= _ANY_DB:
+        message = f"database {number} at offset {at} cannot be: servers have none above {_ANY_DB - 1}"
+        raise FormatError(message, offset=at, db=number)
+    return number, end
 
 
 def string_span(data: bytes, at: int) -> tuple[int, int]:

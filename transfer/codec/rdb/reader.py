@@ -17,7 +17,7 @@ from typing import Literal
 import anycrc
 
 from transfer.codec.rdb import opcodes as op
-from transfer.codec.rdb.atoms import cut, read_length, read_string
+from transfer.codec.rdb.atoms import cut, read_database, read_length, read_string
 from transfer.codec.rdb.forms import LENGTH, MODULE, ONE_STRING, STRING, VALKEY, Form, Group, form_of
 from transfer.codec.rdb.items import (
     Aux,
@@ -349,7 +349,7 @@ class RdbReader:
             yield self._end()
             return
         if kind == op.SELECT_DB:
-            self._db, self._at = read_length(data, at)
+            self._db, self._at = read_database(data, at)
         elif kind == op.RESIZE_DB:
             keys, at = read_length(data, at)
             volatile, self._at = read_length(data, at)

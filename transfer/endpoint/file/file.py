@@ -27,7 +27,7 @@ from transfer.endpoint.file.block import Block, Walk
 from transfer.endpoint.file.index import NameIndex, NoIndex
 from transfer.model.endpoint import RDB_SCHEME, Features, Identity
 from transfer.model.errors import FileMissingError, FormatError, ReplacedError
-from transfer.model.record import NO_DEADLINE
+from transfer.model.record import NO_DEADLINE, hashes_of_names
 
 _first = itemgetter(0)
 FILE_MODE = "file"
@@ -50,6 +50,14 @@ class DbCount(msgspec.Struct):
     passed: int = 0
 
 
+class Repeats(msgspec.Struct, frozen=True):
+    """Keys that come again in the same database: how many, and one of them."""
+
+    count: int
+    db: int
+    key: bytes
+
+
 class DataFile:
     """What one RDB file holds, as found when it was opened. Keeps the promise of `model.ports.Origin`.
 
@@ -60,6 +68,7 @@ class DataFile:
         now_ms: the clock its deadlines are judged by, ours unless another is set.
         use: what it tells of the use of its keys, if anything.
         named: what it is called for people, where that is not its path.
+        repeats: names that stand in it more than once, if it has an index; the last one holds.
     """
 
     def __init__(self, path: Path, walk: Walk) -> None:
@@ -77,6 +86,7 @@ class DataFile:
         self.now_ms: Callable[[], int] = lambda: int(time.time() * 1000)
         self.named = ""
         self.use: Use = ""
+        self.repeats: Repeats | None = None
         self._stamp = ""
         self._opened_ms = self.now_ms()
 
@@ -173,6 +183,22 @@ class DataFile:
             self._count(block)
             on_block(block)
             await anyio.lowlevel.checkpoint()
+        count, marks = self.index.again()
+        if count:
+            self.repeats = await self._one_again(count, marks)
+
+    async def _one_again(self, count: int, marks: set[bytes]) -> Repeats | None:
+        """The first name that comes again of those with one of the hashes *marks*; None: they are of other names."""
+        met: set[tuple[int, bytes]] = set()
+        for block in self.walk.blocks():
+            hashes = hashes_of_names(block.db, block.keys)
+            for key, mark in zip(block.keys, hashes, strict=True):
+                if mark in marks:
+                    if (block.db, key) in met:
+                        return Repeats(count, block.db, key)
+                    met.add((block.db, key))
+            await anyio.lowlevel.checkpoint()
+        return None
 
     def _count(self, block: Block) -> None:
         count = self.dbs.setdefault(block.db, DbCount())
@@ -205,12 +231,13 @@ class DataFile:
         )
         self.features = Features(dump_version=walk.version)
 
-    def last_ones(self, db: int, names: list[bytes], start: int) -> list[bytes]:
-        """Those of *names* of the block at *start* that no later block holds again. It must have an index."""
-        if not self.walk.repeats:
+    def last_ones(self, db: int, names: list[bytes], start: int, end: int) -> list[bytes]:
+        """Those of *names* in the block from *start* to *end* that no later one holds again, each once."""
+        if self.repeats is None:
             return names
+        names = list(dict.fromkeys(names))
         last = {name: place for place, name in self.index.find(db, names)}
-        return [name for name in names if last.get(name, start) == start]
+        return [name for name in names if start <= last.get(name, start) < end]
 
     def moved_to(self, path: Path) -> None:
         """The same file has another name now."""

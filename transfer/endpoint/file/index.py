@@ -15,6 +15,7 @@ from transfer.model.record import hashes_of_names
 
 WIDTH_BYTES = 6
 _RECORD_BYTES = 8 + WIDTH_BYTES
+_AGAIN_SHOWN = 1000
 _HELD_BYTES = 64 << 20
 """Sorted buckets that are kept; others are made again."""
 
@@ -24,6 +25,7 @@ class Records(Protocol):
 
     def add_joined(self, hashes: bytes, values: bytes) -> None: ...
     def bucket(self, number: int) -> dict[bytes, bytes]: ...
+    def again(self, most: int) -> tuple[int, set[bytes]]: ...
     def close(self) -> None: ...
 
 
@@ -34,6 +36,9 @@ class NoIndex:
 
     def add(self, db: int, names: list[bytes], offsets: list[int]) -> None:
         return
+
+    def again(self) -> tuple[int, set[bytes]]:
+        return 0, set()
 
     def find(self, db: int, names: list[bytes]) -> list[tuple[int, bytes]]:
         raise LookupError("this file was opened without an index")
@@ -56,6 +61,10 @@ class NameIndex:
         """Names of *db* and where each begins; before the first question."""
         hashes = b"".join(hashes_of_names(db, names))
         self._records.add_joined(hashes, b"".join([at.to_bytes(WIDTH_BYTES, "big") for at in offsets]))
+
+    def again(self) -> tuple[int, set[bytes]]:
+        """How many names were added that had been added before, and hashes of some of those."""
+        return self._records.again(_AGAIN_SHOWN)
 
     def find(self, db: int, names: list[bytes]) -> list[tuple[int, bytes]]:
         """(offset, name) for those of *names* that may be in the file, in the order of the file."""

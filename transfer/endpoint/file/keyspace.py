@@ -79,7 +79,7 @@ class FileKeyspace:
         """Names in *db*; what *match* and *kind* would leave out is among them, too."""
         for number, place in enumerate(self.file.blocks):
             if place.db == db:
-                names = self.file.last_ones(db, list(self._block(number)), place.start)
+                names = list(self._block(number))
                 names = names if self._chosen is None else self._chosen.passing(db, names)
                 for at in range(0, len(names), _PAGE_KEYS):
                     yield names[at : at + _PAGE_KEYS]
@@ -154,7 +154,11 @@ class FileKeyspace:
             with failures_of(self.file.path):
                 block = self.file.walk.block(place.start, place.db)
             dumps = map(stamp, block.bodies, repeat(block.version))
-            self._keep(mark, dict(zip(block.keys, zip(dumps, block.deadlines, strict=True), strict=True)))
+            records = dict(zip(block.keys, zip(dumps, block.deadlines, strict=True), strict=True))
+            if self.file.repeats is not None:
+                last = self.file.last_ones(block.db, block.keys, block.start, block.end)
+                records = {name: records[name] for name in last}
+            self._keep(mark, records)
         self._kept.move_to_end(mark)
         return self._kept[mark]
 

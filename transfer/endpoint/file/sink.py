@@ -179,6 +179,7 @@ class FileSink:
         """
         count = sum(keys for keys, _ in self.counts.values())
         repeated = count - self._names.distinct() if self._names is not None else 0
+        await self._put(self.file, b"")  # its beginning, where no key came
         await self._end(self.file, self._form, as_of, repeated)
         if self.file.waits:
             return None

@@ -116,6 +116,8 @@ class FileSource:
         if len(names) < len(keys):
             passing = set(names)
             rows = [row for row in rows if keys[row] in passing]
+        if len(names) < len(rows):  # one of them stands twice in this block
+            rows = sorted({keys[row]: row for row in rows}.values())
         if self._types:
             rows = [row for row in rows if file.type_name(block.bodies[row][0]) in self._types]
         if selection.min_ttl_ms:
@@ -128,7 +130,7 @@ class FileSource:
 
     def _last_ones(self, block: Block, names: list[bytes]) -> list[bytes]:
         """Without names that come again later: two values of one key on their way at once could land in any order."""
-        last = self._file.last_ones(block.db, names, block.start)
+        last = self._file.last_ones(block.db, names, block.start, block.end)
         self._tally.settle("repeated", len(names) - len(last))
         return last
 

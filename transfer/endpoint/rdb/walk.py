@@ -50,7 +50,7 @@ class RdbWalk:
     def form(self) -> str:
         return f"RDB version {self.version}"
 
-    repeats = False
+    repeats = True  # servers write none such, and load none; others may
     missing: Missing | None = None
 
     @property

@@ -23,7 +23,7 @@ from transfer.codec import fingerprint as prints
 from transfer.codec import resp
 from transfer.codec.archive.items import Columns
 from transfer.codec.dump import FOOTER_BYTES
-from transfer.codec.fingerprint import NOTHING, Intended, by_pieces, matches, same_value
+from transfer.codec.fingerprint import NOTHING, Intended, alike, by_pieces, matches, same_value
 from transfer.endpoint.archive.undo import Held
 from transfer.endpoint.redis.big.through import body_hash
 from transfer.endpoint.redis.captures import Captures
@@ -56,7 +56,7 @@ class Change(msgspec.Struct, gc=False):
     """One key to change by *command*, in pieces, so that it holds *intended*.
 
     *dump*: the payload it is to hold, where there is one. *expected*: it is changed only where it holds one of these
-    (None: whatever it holds).
+    (None: whatever it holds). *spares_equal*: it is not changed where it holds that payload until then already.
     """
 
     name: bytes
@@ -64,6 +64,7 @@ class Change(msgspec.Struct, gc=False):
     intended: Intended = NOTHING
     dump: bytes | None = None
     expected: list[Intended] | None = None
+    spares_equal: bool = False
 
 
 class Found(msgspec.Struct, gc=False):
@@ -257,6 +258,8 @@ class CapturedWriter(Looker):
         for place, (change, now) in enumerate(zip(changes, found, strict=True)):
             if type(now) is not Found or now.dump == b"" or change.expected is not None or change.intended is NOTHING:
                 answers[place] = self._verdict(db, change, now)
+            elif change.spares_equal and self._stands(db, change, now):
+                answers[place] = ALREADY
         going = [place for place, answer in enumerate(answers) if answer is None]
         if not going:
             await link.command("UNWATCH")
@@ -284,6 +287,17 @@ class CapturedWriter(Looker):
             return OTHERS
         known = self._captures is None or self._captures.taken(db, change.name)
         return ErrorReply(TOO_LARGE) if found.dump == b"" and not known and not self._took(db, change, found) else None
+
+    def _stands(self, db: int, change: Change, now: Found) -> bool:
+        """Whether others put there what *change* would; packed otherwise it counts where servers pack otherwise."""
+        tolerance_ms = 0 if self._target.features.pexpiretime else _TOLERANCE_MS
+        if not now.dump or change.dump is None:
+            return False
+        same = alike(now.dump, now.expire_at_ms, change.dump, change.intended.expire_at_ms, tolerance_ms)
+        if not same and (self._exact or not self._holds(now, change.intended)):
+            return False
+        captures = self._captures
+        return captures is None or ((db, change.name) not in captures.open and not captures.taken(db, change.name))
 
     @property
     def _kept(self) -> Captures:
@@ -337,9 +351,9 @@ class CapturedWriter(Looker):
         """Whether an earlier attempt, of which no answer came, was carried out; then it is noted."""
         assert isinstance(found, Found)
         for number, place, intended in self._kept.open.get((db, change.name), ()):
-            alike = found.dump is not None and change.dump is not None and found.expire_at_ms == intended.expire_at_ms
+            timely = found.dump is not None and change.dump is not None and found.expire_at_ms == intended.expire_at_ms
             if self._holds(found, intended) or (
-                alike and intended == change.intended and same_value(found.dump or b"", change.dump or b"")
+                timely and intended == change.intended and same_value(found.dump or b"", change.dump or b"")
             ):
                 self._kept.archive.took(number, [place])
                 self._kept.take(db, [change.name])

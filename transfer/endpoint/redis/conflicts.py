@@ -129,6 +129,13 @@ class Conflicts:
             return left_ms == right_ms
         return abs(left_ms - right_ms) <= self._policy.tolerance_ms
 
+    def already(self, db: int, landings: list[Landing]) -> None:
+        """What *landings* bring stands in *db* of the target, and no write of this job put it there."""
+        records = [landing.record for landing in landings]
+        names, dumps = [landing.name for landing in landings], [record.dump for record in records]
+        self._found_equal.note(db, names, dumps, [record.expire_at_ms for record in records])
+        self._tally.settle("already", len(landings))
+
     def _equal(self, delivery: Delivery, landing: Landing, here: ReadValue | None = None) -> None:
         """*here* is what the source says now, if that was compared instead of what had been read."""
         wrote = self._wrote(delivery.db, landing)

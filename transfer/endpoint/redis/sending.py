@@ -79,7 +79,7 @@ async def send_landings(
 async def send_captured(
     link: Link, delivery: Delivery, payloads: list[bytes], captured: CapturedWriter, *, use: str = ""
 ) -> list[Reply] | None:
-    """As `send_landings`, over whatever is there, once that is captured."""
+    """As `send_landings`, over whatever is there, once that is captured; ALREADY for what is there as it is to be."""
     changes = []
     for it, payload in zip(delivery.fresh, payloads, strict=True):
         piece: tuple[bytes, ...] = ()
@@ -90,7 +90,9 @@ async def send_captured(
             piece = (resp.restore(it.name, payload, it.expire_at_ms, replace=True),)
         else:
             piece = resp.restore_parts(it.name, payload, it.expire_at_ms, replace=True)
-        changes.append(Change(it.name, piece, captured.intended(payload, it.expire_at_ms), payload))
+        change = Change(it.name, piece, captured.intended(payload, it.expire_at_ms), payload)
+        change.spares_equal = not isinstance(it.record, UsedRecord)  # its use is to be carried all the same
+        changes.append(change)
     answers = await captured.write(link, delivery.db, changes)
     if answers.count(_DONE) == len(answers):
         return None

@@ -14,7 +14,7 @@ Rule 3: where what they hold is to be captured (captured.py), none is changed be
 from __future__ import annotations
 
 from transfer.endpoint.redis.bridge import Bridge
-from transfer.endpoint.redis.captured import CapturedWriter
+from transfer.endpoint.redis.captured import ALREADY, CapturedWriter
 from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
 from transfer.endpoint.redis.crossing import take_fresh, take_whole
 from transfer.endpoint.redis.folding import Folding
@@ -227,11 +227,13 @@ class RedisSink:
         # first, since a refusal may end the run: what was written is said then, too
         written = [it for it, answer in answered if answer in _DONE]
         self._settle_written(delivery, written)
+        if standing := [it for it, answer in answered if answer is ALREADY]:
+            self._conflicts.already(delivery.db, standing)
         held = ""
         for landing, answer in answered:
             if isinstance(answer, ErrorReply):
                 held = self._place(delivery, landing, str(answer)) or held
-            elif answer is not UNDECIDED and answer not in _DONE:
+            elif answer is not UNDECIDED and answer is not ALREADY and answer not in _DONE:
                 raise foreign(self._target.where, "a write", type(answer).__name__)
         return held
 

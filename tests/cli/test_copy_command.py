@@ -223,7 +223,8 @@ async def test_one_huge_value_is_carried_within_the_stated_memory(tmp_path: Path
 
             assert (carried.exit, carried.result["verified"]) == (0, True), carried
             assert await ask(target, "STRLEN", "giant") == GIANT_BYTES
-            assert carried.result["keys"]["written"] == 101
+            counts = carried.result["keys"]
+            assert (counts["written"] + counts["already"], counts["written"] > 0) == (101, True)
             assert carried.result["peak_rss_bytes"] <= (64 << 20) + SLACK_BYTES
 
 

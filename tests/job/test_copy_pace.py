@@ -80,7 +80,7 @@ def _held_back(report: Report) -> bool:
 
 
 async def test_a_client_beside_it_is_spared_at_polite_pace(tmp_path: Path) -> None:
-    """No request asks for more than 256 keys, its worst hundredth waits a few milliseconds, and the report says so."""
+    """No request asks for more than 128 keys, its worst hundredth waits a few milliseconds, and the report says so."""
     async with running("redis-7.0") as source, running("redis-7.0") as target:
         await anyio.to_thread.run_sync(fill, source.address, _KEYS)
         async with _client_beside(source) as at_polite:
@@ -94,6 +94,24 @@ async def test_a_client_beside_it_is_spared_at_polite_pace(tmp_path: Path) -> No
     assert (_held_back(polite), _held_back(full)) == (True, False)
     assert small > 2 * _KEYS / 256 > _KEYS / 2000 + 10 > large
     assert 0 < at_polite.p99_ms < 50  # idle + 1 ms on an idle machine, which those that run tests are not
+
+
+@pytest.mark.parametrize("places", [("source", "target"), ("source",)], ids=["two servers", "one"])
+async def test_a_client_beside_a_verify_is_spared(places: tuple[str, ...], tmp_path: Path) -> None:
+    """As beside a copy: names come a few at a time, unless nobody is to be spared."""
+    async with running("redis-7.0") as source, running("redis-7.0") as target:
+        for server in (source, target):
+            await anyio.to_thread.run_sync(fill, server.address, _KEYS)
+        urls = [{"source": source, "target": target}[place].url for place in places]
+        scans = []
+        for pace in ("polite", "max"):
+            before = await calls(source, "scan")
+            async with _client_beside(source):
+                said = await run("verify", *urls, "--pace", pace, "--json", state=tmp_path)
+            assert (said.exit, said.result["verified"]) == (0, True), said
+            scans.append(await calls(source, "scan") - before)
+
+    assert scans[0] > 2 * _KEYS / 256 > _KEYS / 1000 + 10 > scans[1]
 
 
 async def test_alone_a_polite_copy_is_held_back_by_nobody(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ async def test_strings_that_are_there_already_are_looked_at(policy: str, exit_co
 
         assert report.exit == exit_code
         if policy == "replace":
-            assert report.keys.written == KEYS + 3
+            assert (report.keys.written, report.keys.already) == (KEYS + 3 - 20, 20)
             oracle.assert_same(source.address, target.address)
             return
         assert (report.keys.already, report.keys.conflicts) == (20, 2)

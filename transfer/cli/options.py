@@ -134,8 +134,8 @@ class Conflict:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Pace:
-    """How fast."""
+class Sparing:
+    """What servers that are read are spared."""
 
     pace: Annotated[
         Literal["polite", "max"],
@@ -144,6 +144,13 @@ class Pace:
     max_source_latency: Annotated[
         str, flag(_PACE, "--max-source-latency", "5ms", "Polite: so much above its idle latency, at most.")
     ] = "5ms"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Pace(Sparing):
+    """How fast."""
+
     max_target_lag: Annotated[
         str, flag(_PACE, "--max-target-lag", "64MiB", "Wait while a replica of the target is further behind.")
     ] = "64MiB"

@@ -49,7 +49,7 @@ from transfer.job.trail import Trail
 from transfer.model.endpoint import Identity
 from transfer.model.errors import AGAIN, RESUME, RESUME_HINT, TransferError
 from transfer.model.plan import CopyPlan, CopyRequest, narrows
-from transfer.model.ports import Observer
+from transfer.model.ports import UNTHROTTLED, Observer
 from transfer.model.report import Report
 from transfer.model.units import some
 from transfer.pipeline.buckets import BucketStore
@@ -318,7 +318,7 @@ class ExportRun(CopyRun):
             total_keys=engine.plan.keys,
             changes=ChangesSinceCopy(engine.tracker, ledgers, deadlines_noted=True),
             promise=Promised(engine),
-            throttle=engine.governor,
+            throttles=(engine.governor, UNTHROTTLED),
         )
 
 

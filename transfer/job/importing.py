@@ -246,7 +246,7 @@ class ImportRun(CopyRun):
             total_keys=engine.plan.keys,
             changes=Unchanging(),
             promise=Promised(engine),
-            throttle=UNTHROTTLED,
+            throttles=(UNTHROTTLED, UNTHROTTLED),
             began_ms=self._began_ms,
         )
         self._file.check_unchanged()

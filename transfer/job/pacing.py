@@ -1,6 +1,6 @@
 """The pace of one run, kept while it runs: watchers beside the work, each with its own link or file.
 
-    source -> Beside (PING, who is there) -> Governor: how much is asked of it at once
+    source -> Sparing -> Governor: how much is asked of it at once
     target -> replicas -> Pace.holds: nothing is written while one of them is too far behind
     primary of a source that is a replica -> the same, while that one is too far behind
     either -> its clock -> Clocks: goes on by the stepped one, or refuses
@@ -13,18 +13,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import anyio.to_thread
 import msgspec
 import structlog
 
-from transfer.endpoint.redis.beside import Beside
 from transfer.endpoint.redis.replicas import lag_bytes, replication
 from transfer.endpoint.redis.server import Server
 from transfer.job.clocks import Clocks
 from transfer.job.engine import Engine
 from transfer.job.replica import ReplicaLag, Standby
+from transfer.job.sparing import Sparing
 from transfer.job.store import JobStore
 from transfer.model.errors import GaveUpError, GuardError, TransferError
 from transfer.model.ports import Observer
@@ -32,14 +33,9 @@ from transfer.model.units import show_bytes, show_ms
 from transfer.pipeline.pace import Pace
 from transfer.wire.link import Link
 
-_PING_S = 0.025
-_LOOK_AROUND_S = 0.5
-_IDLE_PINGS, _IDLE_PING_S = 10, 0.005
-_ALONE_S = 0.25
 _RETRY_S = 1.0
 _LAG_S, _NEAR_LAG_S = 0.25, 0.1
 _STORE_S = 0.5
-_CLOCK_S = 0.5
 
 
 class Pacing:
@@ -70,7 +66,8 @@ class Pacing:
         """
         async with anyio.create_task_group() as group:
             if self._engine.source_is_live:
-                await group.start(self._watch_source)
+                spared = Sparing(self._engine.source, self._governor, partial(self.clocks.judge, "source"))
+                await group.start(spared.watch)
             if self._engine.target_is_live:
                 group.start_soon(self._watch_target)
             if self._standby is not None:
@@ -80,45 +77,6 @@ class Pacing:
                 yield
             finally:
                 group.cancel_scope.cancel()
-
-    async def _watch_source(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        first = True
-        while True:
-            try:
-                beside = await Beside.open(self._engine.source)
-                try:
-                    if first and self._governor.regulates:
-                        self._governor.idle(await _idle_pings(beside))
-                        self._governor.company(await beside.others())
-                    if first:
-                        task_status.started()
-                    first = False
-                    await self._look_beside(beside)
-                finally:
-                    await beside.close()
-            except GuardError:
-                raise
-            except TransferError as error:
-                structlog.get_logger().debug("the source's latency cannot be watched", error=error.message)
-                if first:
-                    self._governor.company(True)
-                    task_status.started()
-                first = False
-                await anyio.sleep(_RETRY_S)
-
-    async def _look_beside(self, beside: Beside) -> None:
-        looked_at = clock_at = float("-inf")
-        while True:
-            governor = self._governor
-            if anyio.current_time() - clock_at > _CLOCK_S:
-                clock_at = anyio.current_time()
-                self.clocks.judge("source", await beside.step_ms())
-            if governor.regulates and anyio.current_time() - looked_at > _LOOK_AROUND_S:
-                looked_at = anyio.current_time()
-                governor.company(await beside.others())
-            if governor.limits:
-                governor.observe(await beside.ping_ms())
-            await anyio.sleep(_PING_S if governor.limits else _ALONE_S)
 
     async def _watch_target(self) -> None:
         async def look(link: Link) -> bool:
@@ -208,15 +166,6 @@ class Pacing:
                 "latency_ms": _rounded(governor.latency_ms),
             }
         return shown
-
-
-async def _idle_pings(beside: Beside) -> list[float]:
-    """Some PINGs, apart from each other: what others ask for comes in bursts."""
-    pings = []
-    for _ in range(_IDLE_PINGS):
-        pings.append(await beside.ping_ms())
-        await anyio.sleep(_IDLE_PING_S)
-    return pings
 
 
 class _Hold:

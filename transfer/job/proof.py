@@ -56,7 +56,7 @@ async def prove(engine: Engine, report: Report, observer: Observer, *, began_ms:
         total_keys=engine.plan.keys,
         changes=ChangesSinceCopy(None if engine.unwatched else engine.tracker, _ledgers(engine), deadlines_noted=True),
         promise=Promised(engine),
-        throttle=engine.governor,
+        throttles=(engine.governor, UNTHROTTLED),
         began_ms=began_ms + engine.target.now_ms() - engine.source.now_ms() if began_ms else 0,
     )
 
@@ -73,10 +73,10 @@ async def march(
     total_keys: int,
     changes: Changes,
     promise: Promise | None,
-    throttle: Throttle,
+    throttles: tuple[Throttle, Throttle],
     began_ms: int = 0,
 ) -> None:
-    """Compare everything selected on two places and put what came of it into *report*; *throttle* spares the left.
+    """Compare everything selected on two places and put what came of it into *report*; *throttles* spare left, right.
 
     *began_ms*: when the copy that went before began to write, by the right's clock; 0: there was none.
     """
@@ -84,8 +84,8 @@ async def march(
     files = isinstance(left, DataFile) or isinstance(right, DataFile)
     limit_bytes = _WHOLE_BYTES if files else held_bytes(request)
     async with (
-        keyspace_of(left, limit_bytes, observer, throttle, request.keys_from, request.spill_dir) as here,
-        keyspace_of(right, limit_bytes, observer, UNTHROTTLED) as there,
+        keyspace_of(left, limit_bytes, observer, throttles[0], request.keys_from, request.spill_dir) as here,
+        keyspace_of(right, limit_bytes, observer, throttles[1]) as there,
     ):
         comparison = March(
             here,

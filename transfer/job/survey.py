@@ -16,10 +16,11 @@ from transfer.job.orders import orders_of
 from transfer.job.proof import held_bytes, keyspace_of, tick
 from transfer.job.record import record_run
 from transfer.job.sources import selection_of
+from transfer.job.sparing import spared
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
 from transfer.model.plan import CopyRequest
-from transfer.model.ports import UNTHROTTLED, Observer
+from transfer.model.ports import Observer, Throttle
 from transfer.model.report import Report
 from transfer.pipeline.buckets import BucketStore
 from transfer.report.meter import Meter
@@ -43,7 +44,8 @@ async def run_survey(request: CopyRequest, observer: Observer, planner: SurveyPl
         store.state(report.job, "running")
         async with Steering(request.max_duration_ms, orders_of(store, report.job)).held() as steering:
             steering.abort_on_stop()
-            await _survey(request, report, observer, server, dbs, Meter("verify", total_keys))
+            async with spared(server, request) as throttle:
+                await _survey(request, report, observer, server, dbs, Meter("verify", total_keys), throttle)
         assert report.verify is not None
         report.seconds = report.verify.seconds
         report.exit = 6 if report.verify.differences() else 0
@@ -52,10 +54,16 @@ async def run_survey(request: CopyRequest, observer: Observer, planner: SurveyPl
 
 
 async def _survey(
-    request: CopyRequest, report: Report, observer: Observer, server: Server, dbs: list[int], meter: Meter
+    request: CopyRequest,
+    report: Report,
+    observer: Observer,
+    server: Server,
+    dbs: list[int],
+    meter: Meter,
+    throttle: Throttle,
 ) -> None:
     async with keyspace_of(
-        server, held_bytes(request), observer, UNTHROTTLED, request.keys_from, request.spill_dir
+        server, held_bytes(request), observer, throttle, request.keys_from, request.spill_dir
     ) as place:
         survey = Survey(
             place,

@@ -20,11 +20,12 @@ from transfer.job.orders import orders_of
 from transfer.job.proof import march
 from transfer.job.record import record_run
 from transfer.job.sources import selection_of
+from transfer.job.sparing import spared
 from transfer.job.steer import Steering
 from transfer.job.store import JobStore
 from transfer.model.endpoint import Address
 from transfer.model.plan import CopyRequest
-from transfer.model.ports import UNTHROTTLED, Observer
+from transfer.model.ports import UNTHROTTLED, Observer, Throttle
 from transfer.model.report import Report, worst
 from transfer.model.selection import Mapping
 from transfer.verify.changes import ChangesNow, Unchanging, Watch
@@ -51,7 +52,12 @@ async def run_verify(request: CopyRequest, observer: Observer, planner: VerifyPl
         changes = ChangesNow(_watch(trackers[0], left), _watch(trackers[1], right), time.monotonic())
         async with Steering(request.max_duration_ms, orders_of(store, report.job)).held() as steering:
             steering.abort_on_stop()
-            async with _watching(trackers[0], left), _watching(trackers[1], right):
+            async with (
+                _watching(trackers[0], left),
+                _watching(trackers[1], right),
+                _spared(left, request) as spares_left,
+                _spared(right, request) as spares_right,
+            ):
                 await march(
                     request,
                     report,
@@ -63,7 +69,7 @@ async def run_verify(request: CopyRequest, observer: Observer, planner: VerifyPl
                     total_keys=total_keys,
                     changes=changes,
                     promise=None,
-                    throttle=UNTHROTTLED,
+                    throttles=(spares_left, spares_right),
                 )
         assert report.verify is not None
         report.seconds = report.verify.seconds
@@ -84,6 +90,10 @@ def _share_clock(left: Place, right: Place) -> None:
     for file, other in ((left, right), (right, left)):
         if isinstance(file, DataFile) and isinstance(other, Server):
             file.now_ms = other.now_ms
+
+
+def _spared(place: Place, request: CopyRequest) -> AbstractAsyncContextManager[Throttle]:
+    return nullcontext(UNTHROTTLED) if isinstance(place, DataFile) else spared(place, request)
 
 
 def _watch(tracker: WriteTracker, place: Place) -> Watch:

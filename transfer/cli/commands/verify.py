@@ -16,8 +16,10 @@ from transfer.cli.options import (
     GiveUp,
     Keep,
     Names,
+    Pace,
     Proof,
     Rename,
+    Sparing,
     Store,
     Talk,
     Unasked,
@@ -42,6 +44,7 @@ def verify(
     extent: Extent = Extent(),  # noqa: B008
     proof: Proof = Proof(),  # noqa: B008
     deep: Deep = Deep(),  # noqa: B008
+    sparing: Sparing = Sparing(),  # noqa: B008
     opening: Opening = Opening(),  # noqa: B008
     keep: Keep = Keep(),  # noqa: B008
     store: Store = Store(),  # noqa: B008
@@ -71,7 +74,9 @@ def verify(
 
     if b is None and place(a, "source").is_file:
         kept, proved = replace(keep, spill_dir=""), replace(proof, digest="pair")
-        refuse_all((what, rename, extent, proved, kept, waits, give_up, consent), "one file is looked at, by itself")
+        refuse_all(
+            (what, rename, extent, sparing, proved, kept, waits, give_up, consent), "one file is looked at, by itself"
+        )
         return _file(a, talk, names, opening, spill_folder(keep.spill_dir), deep=deep.deep, digest=proof.digest)
 
     if deep.deep:
@@ -86,6 +91,7 @@ def verify(
         rename=rename,
         extent=extent,
         proof=proof,
+        pace=Pace(sparing.pace, sparing.max_source_latency),
         keep=keep,
         store=store,
         waits=waits,

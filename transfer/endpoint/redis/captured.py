@@ -142,34 +142,44 @@ class Looker:
     async def _look(self, link: Link, db: int, changes: list[Change]) -> list[Found | ErrorReply]:
         """What stands under the names of *changes*, all of which are watched from now on."""
         names, too_large = [change.name for change in changes], self._sizes[db].too_large
-        replies = await link.ask(resp.command(b"WATCH", *names), 1)
-        await refuse_passing(link, [str(reply) for reply in replies if isinstance(reply, ErrorReply)])
-        if isinstance(replies[0], ErrorReply):
-            return [replies[0]] * len(names)
         held = [name for name in names if name not in too_large] if too_large else names
-        known = dict(zip(held, await self._read(link, db, held) if held else [], strict=True))
+        watched, found = await self._read(link, db, names, held)
+        if isinstance(watched, ErrorReply):
+            return [watched] * len(names)
+        known = dict(zip(held, found, strict=True))
         for change in changes:
             if change.name in too_large or self._pieces(change):
                 known[change.name] = await self._read_large(db, change, known.get(change.name))
         return [known[name] for name in names]
 
-    async def _read(self, link: Link, db: int, names: list[bytes]) -> list[Found | ErrorReply]:
+    async def _read(
+        self, link: Link, db: int, watched: list[bytes], names: list[bytes]
+    ) -> tuple[Reply, list[Found | ErrorReply]]:
+        """The answer to WATCH of *watched*, and what stands under *names*, in one request; if refused, nothing."""
         exact, count, before = self._target.features.pexpiretime, len(names), link.received_bytes
+        watch = resp.command(b"WATCH", *watched)
+        if not names:
+            (answer,) = await link.ask(watch, 1)
+            await refuse_passing(link, [str(answer)] if isinstance(answer, ErrorReply) else [])
+            return answer, []
         lives = resp.each(b"PEXPIRETIME" if exact else b"PTTL", names)
         lives = lives if exact else resp.TIME + lives + resp.TIME
         try:
-            replies = await link.ask(lives + resp.each(b"DUMP", names), 2 * count + (0 if exact else 2))
+            asked = watch + lives + resp.each(b"DUMP", names)
+            answer, *replies = await link.ask(asked, 1 + 2 * count + (0 if exact else 2))
         except OversizedReplyError:
             self._sizes[db].distrust(names, link.cap_bytes)
             raise
-        refused = ErrorReply in set(map(type, replies))
-        if refused:
-            await refuse_passing(link, [str(reply) for reply in replies if isinstance(reply, ErrorReply)])
+        refused = ErrorReply in set(map(type, (answer, *replies)))
+        errors = [str(reply) for reply in (answer, *replies) if isinstance(reply, ErrorReply)] if refused else []
+        await refuse_passing(link, errors)
+        if isinstance(answer, ErrorReply):
+            return answer, []
         with understood(link.where, "a read of what is to be changed"):
             found = _found(replies, count, exact=exact, refused=refused)
         sizes = [len(dump) for dump in replies[-count:] if type(dump) is bytes]
         self._sizes[db].learn(sizes, link.received_bytes - before)
-        return found
+        return answer, found
 
     async def _read_large(self, db: int, change: Change, now: Found | ErrorReply | None) -> Found | ErrorReply:
         """What the watched name of *change* holds; *now* if that is known, but for what it is in pieces.

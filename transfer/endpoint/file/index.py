@@ -60,7 +60,7 @@ class NameIndex:
     def add(self, db: int, names: list[bytes], offsets: list[int]) -> None:
         """Names of *db* and where each begins; before the first question."""
         hashes = b"".join(hashes_of_names(db, names))
-        self._records.add_joined(hashes, b"".join([at.to_bytes(WIDTH_BYTES, "big") for at in offsets]))
+        self._records.add_joined(hashes, _joined(offsets))
 
     def again(self) -> tuple[int, set[bytes]]:
         """How many names were added that had been added before, and hashes of some of those."""
@@ -90,6 +90,14 @@ class NameIndex:
     def close(self) -> None:
         self._records.close()
         self._sorted.clear()
+
+
+def _joined(offsets: list[int]) -> bytes:
+    """*offsets* one after the other; those of a block of an archive are all one, which is made once."""
+    count = len(offsets)
+    if count and offsets.count(offsets[0]) == count:
+        return offsets[0].to_bytes(WIDTH_BYTES, "big") * count
+    return b"".join([at.to_bytes(WIDTH_BYTES, "big") for at in offsets])
 
 
 class _Bucket(Sequence[bytes]):

@@ -101,3 +101,14 @@ def some(count: int, noun: str, one: str = "", many: str = "") -> str:
     """`1 key`, `6,200 keys`; with a verb for each: `1 key was`, `2 keys were`."""
     verb = one if count == 1 else many
     return f"{count:,} {noun}{'s' * (count != 1)}" + (f" {verb}" if verb else "")
+
+
+def ranges(numbers: frozenset[int]) -> str:
+    """`6-11, 80`."""
+    runs: list[list[int]] = []
+    for one in sorted(numbers):
+        if runs and one == runs[-1][1] + 1:
+            runs[-1][1] = one
+        else:
+            runs.append([one, one])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

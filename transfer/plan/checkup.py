@@ -15,9 +15,8 @@ from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.info import number, read_info
 from transfer.endpoint.redis.rights import Role
 from transfer.endpoint.redis.server import Server
-from transfer.model.units import show_bytes, show_ms
+from transfer.model.units import ranges, show_bytes, show_ms
 from transfer.plan.look import Look
-from transfer.plan.preflight import ranges
 
 State = Literal["ok", "warn", "fail"]
 

@@ -18,6 +18,7 @@ from transfer.model.endpoint import Features
 from transfer.model.errors import ClusterNodeError, DatabasesError, IncompatibleError, PermissionDeniedError
 from transfer.model.plan import CopyPlan, CopyRequest, DbPlan, Hazard, Side, allows_loss, narrows, skew_hazard
 from transfer.model.selection import Mapping, Selection
+from transfer.model.units import ranges
 from transfer.plan.capturing import plan_captures
 from transfer.plan.choices import choices_of
 from transfer.plan.databases import map_databases, refuse_missing
@@ -123,17 +124,6 @@ def writing_of(request: CopyRequest, writer: str, payloads: Features, there: Loo
         version=version,
         accepted=sorted(taken),
     )
-
-
-def ranges(numbers: frozenset[int]) -> str:
-    """`6-11, 80`."""
-    runs: list[list[int]] = []
-    for one in sorted(numbers):
-        if runs and one == runs[-1][1] + 1:
-            runs[-1][1] = one
-        else:
-            runs.append([one, one])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 async def _refuse_missing_rights(

@@ -79,7 +79,7 @@ async def run_verify_file(
             if values:
                 file, found = await check_values(walk, stores.index, stores.add if canonical else None)
             else:
-                file, found = await DataFile.open(walk, index=stores.index), Soundness()
+                file, found = await DataFile.open(walk), Soundness()
         except FormatError as error:
             if missing := await what_is_missing(walk_of(Path(path), identity=identity, salvage=True)):
                 error.message += f"\n{missing}"
@@ -132,11 +132,20 @@ def _told(file: DataFile, found: Soundness, *, values: bool, hash_keys: bool) ->
     if found.opaque:
         which = "value is" if found.opaque == 1 else "values are"
         lines.append(f"  {found.opaque:,} {which} a module's, or of a newer type: the structure alone was checked")
-    if may_repeat(file) and (said := repeats_text(file, hash_keys=hash_keys)):
+    repeated = file.repeats.count if file.repeats else _repeated(file)
+    if repeated and may_repeat(file):
+        said = repeats_text(file, hash_keys=hash_keys) or f"{some(repeated, 'key', 'comes', 'come')} again in it"
         lines.append(f"  {said}, as its manifest says: of each the last one holds")
     lines += [f"warning: {text}" for text in warnings]
     data = {"decoded": found.decoded, "opaque": found.opaque, "unsound": 0, "warnings": warnings}
-    return lines, {**file_data(file), "repeated": file.repeats.count if file.repeats else 0, **data}
+    return lines, {**file_data(file), "repeated": repeated, **data}
+
+
+def _repeated(file: DataFile) -> int:
+    """How many names come again by the manifest of an archive: whoever wrote it has counted them."""
+    walk = file.walk
+    manifest = walk.manifest if isinstance(walk, ArchiveWalk) else None
+    return (manifest.repeated_keys or 0) if manifest is not None else 0
 
 
 def _refuse_repeats(file: DataFile, *, hash_keys: bool) -> None:

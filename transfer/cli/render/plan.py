@@ -12,8 +12,7 @@ from typing import Any
 
 from transfer.model.endpoint import Features
 from transfer.model.plan import CopyPlan, DbPlan, Hazard, Side
-from transfer.model.units import show_bytes, show_ms, some
-from transfer.plan.preflight import ranges
+from transfer.model.units import ranges, show_bytes, show_ms, some
 from transfer.report.names import printable
 
 _INDENT = "  "

@@ -12,9 +12,10 @@ from collections.abc import Callable
 import anyio
 import msgspec
 
-from transfer.endpoint.redis.captured import CapturedWriter, Change, Looker
+from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.changing import AsyncGroups, Changing, Settle
 from transfer.endpoint.redis.functions import Keep
+from transfer.endpoint.redis.looking import Change, Looker
 from transfer.endpoint.redis.rebuild import REFUSED_CODE
 from transfer.endpoint.redis.server import Server
 from transfer.job.claim import next_command

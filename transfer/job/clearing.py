@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import msgspec
 
 from transfer.codec import resp
-from transfer.endpoint.redis.captured import ALREADY, Change
 from transfer.endpoint.redis.changing import AsyncGroups
 from transfer.endpoint.redis.keyfile import readable_again
 from transfer.endpoint.redis.keyspace import LiveKeyspace
+from transfer.endpoint.redis.looking import ALREADY, Change
 from transfer.endpoint.redis.server import Server
 from transfer.job.acting import Act, run_act
 from transfer.job.sources import largest_value_bytes, selection_of

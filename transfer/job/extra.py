@@ -17,10 +17,11 @@ import anyio
 from transfer.codec import resp
 from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.redis import probe
-from transfer.endpoint.redis.captured import ALREADY, CapturedWriter, Change
+from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.changing import AsyncGroups, Changing
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.links import Links
+from transfer.endpoint.redis.looking import ALREADY, Change
 from transfer.endpoint.redis.passing import refuse_passing
 from transfer.endpoint.redis.rebuild import REFUSED_CODE
 from transfer.endpoint.redis.server import Server

@@ -22,9 +22,9 @@ from transfer.codec.archive.undo import AgainNote, TookNote
 from transfer.codec.dump import stamp
 from transfer.codec.fingerprint import NOTHING, Intended, fingerprint
 from transfer.endpoint.archive.undo import Captured, entries, size_of
-from transfer.endpoint.redis.captured import ALREADY, OTHERS, Change
 from transfer.endpoint.redis.changing import AsyncGroups, Group
 from transfer.endpoint.redis.leftovers import remove_temporaries
+from transfer.endpoint.redis.looking import ALREADY, OTHERS, Change
 from transfer.endpoint.redis.server import Server
 from transfer.job.acting import Act, run_act
 from transfer.job.store import JobStore

@@ -7,7 +7,8 @@ import pytest
 from tests.servers import running
 from transfer.codec import resp
 from transfer.codec.fingerprint import Intended
-from transfer.endpoint.redis.captured import MOVED, CapturedWriter, Change
+from transfer.endpoint.redis.captured import CapturedWriter
+from transfer.endpoint.redis.looking import MOVED, Change
 from transfer.endpoint.redis.server import Server
 from transfer.wire.link import Link, Reply
 

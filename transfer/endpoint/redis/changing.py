@@ -14,9 +14,9 @@ from contextlib import aclosing
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from transfer.endpoint.redis.captured import MOVED, Change, Looker
 from transfer.endpoint.redis.landing import ends_run
 from transfer.endpoint.redis.links import Links
+from transfer.endpoint.redis.looking import MOVED, Change, Looker
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import LinkError

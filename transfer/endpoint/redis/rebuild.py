@@ -14,10 +14,11 @@ from itertools import accumulate
 
 from transfer.codec.dump import MODULE_TYPES, has_field_ttl
 from transfer.codec.fingerprint import Intended, of_value
-from transfer.endpoint.redis.captured import CapturedWriter, Change
+from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_run, lasting
 from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.logical import BUSY, SHIFTED, WRITTEN, LogicalItem, Outcome, unwritable, write_values
+from transfer.endpoint.redis.looking import Change
 from transfer.endpoint.redis.server import Server
 from transfer.model.ports import HashLedger, Journal, Origin, ValuesOf
 from transfer.model.tally import Tally

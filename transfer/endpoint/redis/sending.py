@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from itertools import compress
 
 from transfer.codec import resp
-from transfer.endpoint.redis.captured import MOVED, CapturedWriter, Change
+from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.landing import Delivery
+from transfer.endpoint.redis.looking import MOVED, Change
 from transfer.model.record import NO_DEADLINE, Batch, UsedRecord
 from transfer.wire.link import ErrorReply, Link, Reply
 

@@ -14,13 +14,14 @@ Rule 3: where what they hold is to be captured (captured.py), none is changed be
 from __future__ import annotations
 
 from transfer.endpoint.redis.bridge import Bridge
-from transfer.endpoint.redis.captured import ALREADY, CapturedWriter
+from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
 from transfer.endpoint.redis.crossing import take_fresh, take_whole
 from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.landing import Approach, Delivery, Landing, ends_run, lasting
 from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.links import Links
+from transfer.endpoint.redis.looking import ALREADY
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.rebuild import REFUSED_CODE, Rebuild
 from transfer.endpoint.redis.sending import LARGE_BYTES, UNDECIDED, send_batch, send_captured, send_landings

@@ -21,8 +21,9 @@ from transfer.codec import resp
 from transfer.endpoint.redis.big.build import claims, piece_commands, reserve, stream_frame
 from transfer.endpoint.redis.big.pieces import End, Piece, PieceReader, cardinality_command
 from transfer.endpoint.redis.big.place import put_in_place
-from transfer.endpoint.redis.captured import MOVED, CapturedWriter
+from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.landing import Landing, ends_run
+from transfer.endpoint.redis.looking import MOVED
 from transfer.endpoint.redis.patience import Patience
 from transfer.model.crash import crash, point
 from transfer.model.endpoint import Features

@@ -36,13 +36,14 @@ from transfer.endpoint.redis.big.place import put_in_place
 from transfer.endpoint.redis.big.temporary import temporary_name
 from transfer.endpoint.redis.big.through import Passed, is_error, pass_through
 from transfer.endpoint.redis.bridge import AS_IS, Bridge
-from transfer.endpoint.redis.captured import MOVED, CapturedWriter
+from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.landing import Approach, Landing, ends_run
 from transfer.endpoint.redis.landmarks import Landmarks
 from transfer.endpoint.redis.large import LargeValue, read_large
 from transfer.endpoint.redis.links import Links
+from transfer.endpoint.redis.looking import MOVED
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.reading import prepare
 from transfer.endpoint.redis.rebuild import OnLoss

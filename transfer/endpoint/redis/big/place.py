@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from transfer.codec import resp
 from transfer.codec.fingerprint import Intended, of_pieces
-from transfer.endpoint.redis.captured import CapturedWriter, Change
+from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.landing import Landing
 from transfer.endpoint.redis.large import read_large
+from transfer.endpoint.redis.looking import Change
 from transfer.model.endpoint import Features
 from transfer.model.record import NO_DEADLINE
 from transfer.wire.link import ErrorReply, Link, Reply

@@ -41,7 +41,11 @@ async def test_every_key_of_a_server_is_read_and_counted(tmp_path: Path) -> None
     assert "target" not in said.lines[0]
     assert "READABLE  full: " in text.out
     assert f"{rows(said)[1][3]}" in text.out
-    assert transfer("jobs", "list", "--json", state=tmp_path).result["data"][0]["command"] == "verify"
+    listed = transfer("jobs", "list", "--json", state=tmp_path).result["data"][0]
+    shown = transfer("jobs", "show", listed["job"], state=tmp_path).out
+    assert (listed["command"], listed["source"], listed["target"]) == ("verify", server.url, "")
+    assert "READABLE" in shown
+    assert "target" not in shown
 
 
 @pytest.mark.parametrize("other", ["redis-6.2", "valkey-9.1"])

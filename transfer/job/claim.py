@@ -33,7 +33,7 @@ def begin(store: JobStore, command: str, request: CopyRequest, shown: str) -> st
         UsageError: an unfinished job holds this pair of places, and --fresh was not said.
         LockedError: another process is at work on it.
     """
-    places = str(request.source), str(request.target)
+    places = str(request.source), "" if request.alone else str(request.target)
     if command not in HOLDING or request.dry_run or request.source.is_stdio:
         return store.new_job(command, *places, shown, request.label)
     with store.transaction() as database:

@@ -110,7 +110,7 @@ def _shown(request: CopyRequest) -> dict[str, object]:
     return {
         name: _plain(getattr(request, name))
         for name in request.__struct_fields__
-        if name not in ("source", "target", "state_dir") and getattr(request, name) != getattr(plain, name)
+        if name not in ("source", "target", "alone", "state_dir") and getattr(request, name) != getattr(plain, name)
     }
 
 

@@ -166,7 +166,7 @@ def _rows(jobs: list[Job], paint: Paint) -> list[str]:
         keys = show_count(_keys(job)) if job.report else ""
         marks = [job.label] if job.label else []
         marks += ["dry run"] if _asked(job).get("dry_run") else []
-        places = printable(f"{job.source} {job.target}" + "".join(f"  [{mark}]" for mark in marks))
+        places = printable(f"{job.source} {job.target}".rstrip() + "".join(f"  [{mark}]" for mark in marks))
         when = _moment(job.started_ms)[:16].replace("T", " ")
         first = f"{job.job:<18}  {job.command:<8}  {state}  {exit_code:>4}"
         lines.append(f"{first}  {when:<16}  {_took(job):>8}  {keys:>7}  {places}")

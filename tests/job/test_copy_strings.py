@@ -146,7 +146,7 @@ async def test_names_tell_which_keys_are_strings(tmp_path: Path) -> None:
 
 
 async def test_few_strings_among_others_go_as_payloads(tmp_path: Path) -> None:
-    """Trying every name as a string would cost more than it saves: some pages may be, by chance, of 32 groups in all."""
+    """Trying every name as a string would cost more than it saves: by chance a few pages may be."""
     async with running() as source, running() as target:
         fill(source.address, 2_000)
 

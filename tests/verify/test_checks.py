@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transfer.model.record import NO_DEADLINE
+from transfer.model.record import NO_DEADLINE, deadlines_match
 from transfer.model.report import Verdict
 from transfer.model.value import (
     HashValue,
@@ -24,7 +24,7 @@ from transfer.model.value import (
     StringValue,
     Value,
 )
-from transfer.verify.checks import compare, deadlines_match, value_digest
+from transfer.verify.checks import compare, value_digest
 
 _replace: Callable[..., Any] = msgspec.structs.replace
 

@@ -40,6 +40,7 @@ from transfer.model.value import (
 )
 
 FORM = 1
+CANONICAL = f"canonical {FORM}"
 DIGEST_BYTES = 16
 _HEADER_BYTES, _DENSE, _SPARSE = 16, 0, 1
 _REGISTERS, _REGISTER_BITS = 1 << 14, 6

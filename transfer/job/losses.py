@@ -22,27 +22,32 @@ async def gone_at(target: Server) -> Gone | None:
         return None
 
 
+def _meanwhile(before: Gone | None, after: Gone | None) -> Gone:
+    """How many went between two looks; none where one of them tells nothing."""
+    return (0, 0) if before is None or after is None else (after[0] - before[0], after[1] - before[1])
+
+
 def evicted(before: Gone | None, after: Gone | None) -> str:
     """A sentence, or "" if nothing is known to have been evicted."""
-    if before is None or after is None or after[0] <= before[0]:
+    count, _ = _meanwhile(before, after)
+    if count <= 0:
         return ""
-    keys = some(after[0] - before[0], "key")
+    keys = some(count, "key")
     return f"the target evicted {keys} meanwhile: its memory is too small, and its policy lets it"
 
 
 def expired(before: Gone | None, after: Gone | None) -> str:
     """A sentence, or "" if nothing is known to have expired; that is no loss, and explains missing keys."""
-    if before is None or after is None or after[1] <= before[1]:
+    _, count = _meanwhile(before, after)
+    if count <= 0:
         return ""
-    count = after[1] - before[1]
     said = some(count, "key", "reached its deadline", "reached their deadlines")
     return f"{said} at the target meanwhile and {'is' if count == 1 else 'are'} gone there"
 
 
 def deleted(report: Report, before: Gone | None, after: Gone | None) -> str:
     """A sentence if keys that the target had acknowledged are not there, though it evicted none of them; else ""."""
-    evicted_keys = after[0] - before[0] if before is not None and after is not None else 0
-    expired_keys = after[1] - before[1] if before is not None and after is not None else 0
+    evicted_keys, expired_keys = _meanwhile(before, after)
     if report.verify is not None:
         lost = report.verify.missing - evicted_keys
     elif report.resumed or report.restarts:

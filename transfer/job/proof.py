@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 import anyio
 
-from transfer.codec.canonical import FORM
+from transfer.codec.canonical import CANONICAL
 from transfer.endpoint.file.chosen import ChosenNames
 from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.file.index import WIDTH_BYTES
@@ -106,18 +106,16 @@ async def march(
             on_finding=observer.finding,
             on_progress=lambda keys: meter.count(keys),
         )
-        async with anyio.create_task_group() as group:
-            group.start_soon(tick, meter, observer)
+        async with ticking(meter, observer):
             with _blamed(left), _blamed(right):
                 report.verify = result = await comparison.run()
-            group.cancel_scope.cancel()
     if comparison.leftovers:
         names = some(comparison.leftovers, "temporary key")
         text = f"{names} of interrupted copies left at {right.where} (transfer:tmp:*)"
         observer.warning(text)
         report.notes.append(text)
     if request.digest == "canonical":
-        result.digest = f"canonical {FORM}"
+        result.digest = CANONICAL
     report.dbs = comparison.tables
     report.verified = not result.differences()
 
@@ -139,8 +137,16 @@ def _blamed(place: Server | DataFile) -> AbstractContextManager[None]:
     return place.blamed() if isinstance(place, DataFile) else nullcontext()
 
 
-async def tick(meter: Meter, observer: Observer) -> None:
-    """Tell *observer* how far it is, until it is cancelled."""
+@asynccontextmanager
+async def ticking(meter: Meter, observer: Observer) -> AsyncIterator[None]:
+    """Tell *observer* how far it is, a few times a second for the length of the block."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(_tick, meter, observer)
+        yield
+        group.cancel_scope.cancel()
+
+
+async def _tick(meter: Meter, observer: Observer) -> None:
     while True:
         await anyio.sleep(_TICK_S)
         observer.progress(meter.snapshot())

@@ -78,7 +78,6 @@ def big_keys_of(
         selection=engine.selection,
         written=engine.written,
         journal=engine.trail,
-        found_equal=engine.found_equal,
         tally=engine.tally,
         budget=budget,
         landmarks=engine.landmarks,

@@ -35,16 +35,6 @@ class Sparing:
     def __init__(self, server: Server, governor: Governor, on_clock: Callable[[int], None] = lambda step_ms: None):
         self._server, self._governor, self._on_clock = server, governor, on_clock
 
-    @asynccontextmanager
-    async def kept(self) -> AsyncIterator[Governor]:
-        """Watch for the length of the block; the first look is taken before it begins."""
-        async with anyio.create_task_group() as group:
-            await group.start(self.watch)
-            try:
-                yield self._governor
-            finally:
-                group.cancel_scope.cancel()
-
     async def watch(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Watch until cancelled; started once the first look was taken."""
         first = True
@@ -90,8 +80,12 @@ class Sparing:
 async def spared(server: Server, request: CopyRequest) -> AsyncIterator[Throttle]:
     """Holds back what asks *server*, as the pace of *request* says, for the length of the block."""
     governor = Governor(request.max_source_latency_ms, regulates=request.pace == "polite")
-    async with Sparing(server, governor).kept():
-        yield governor
+    async with anyio.create_task_group() as group:
+        await group.start(Sparing(server, governor).watch)
+        try:
+            yield governor
+        finally:
+            group.cancel_scope.cancel()
 
 
 async def _idle_pings(beside: Beside) -> list[float]:

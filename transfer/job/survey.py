@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import anyio
-
-from transfer.codec.canonical import FORM
+from transfer.codec.canonical import CANONICAL
 from transfer.endpoint.redis.server import Server
 from transfer.job.copy import open_one
 from transfer.job.orders import orders_of
-from transfer.job.proof import held_bytes, keyspace_of, tick
+from transfer.job.proof import held_bytes, keyspace_of, ticking
 from transfer.job.record import record_run
 from transfer.job.sources import selection_of
 from transfer.job.sparing import spared
@@ -74,10 +72,8 @@ async def _survey(
             on_finding=observer.finding,
             on_progress=meter.count,
         )
-        async with anyio.create_task_group() as group:
-            group.start_soon(tick, meter, observer)
+        async with ticking(meter, observer):
             report.verify = result = await survey.run()
-            group.cancel_scope.cancel()
-    result.digest = f"canonical {FORM}" if request.digest == "canonical" else "payloads"
+    result.digest = CANONICAL if request.digest == "canonical" else "payloads"
     report.dbs = survey.tables
     report.verified = not result.differences()

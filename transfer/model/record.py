@@ -27,6 +27,13 @@ def deadline_seed(expire_at_ms: int) -> int:
     return seed(expire_at_ms + 1)
 
 
+def deadlines_match(left_ms: int, right_ms: int, tolerance_ms: int) -> bool:
+    """Whether both have no deadline, or both have one and they are at most *tolerance_ms* apart."""
+    if (left_ms == NO_DEADLINE) != (right_ms == NO_DEADLINE):
+        return False
+    return abs(left_ms - right_ms) <= tolerance_ms
+
+
 def hashes_of_names(db: int, names: Iterable[bytes]) -> Iterable[bytes]:
     """Under which each of *names* in database *db* is remembered where names are not: xxh3-64, seeded by *db*."""
     return map(xxhash.xxh3_64_digest, names, repeat(seed(db)))

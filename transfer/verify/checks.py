@@ -55,13 +55,6 @@ def same_but_deadlines(left: Value, right: Value) -> bool:
     return left.fields == right.fields and not right.deadlines
 
 
-def deadlines_match(left_ms: int, right_ms: int, tolerance_ms: int) -> bool:
-    """Whether both have no deadline, or both have one and they are at most *tolerance_ms* apart."""
-    if (left_ms == NO_DEADLINE) != (right_ms == NO_DEADLINE):
-        return False
-    return abs(left_ms - right_ms) <= tolerance_ms
-
-
 def value_digest(value: Value) -> bytes:
     """16 bytes (xxh3-128) over a canonical form: the same for equal values whatever server they come from."""
     tag = list(_NAMES).index(type(value))

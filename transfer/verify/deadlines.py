@@ -20,9 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from transfer.model.record import NO_DEADLINE
+from transfer.model.record import NO_DEADLINE, deadlines_match
 from transfer.model.selection import TtlRule
-from transfer.verify.checks import deadlines_match
 
 
 class Clock(Protocol):

@@ -83,6 +83,11 @@ class DbTally:
             self.db, (left.keys, right.keys), (left.with_deadline, right.with_deadline), (left.hex(), right.hex())
         )
 
+    def alone(self) -> DbTable:
+        """Counts and digest of the left, the one place that was read."""
+        row = self.row()
+        return DbTable(row.db, row.keys[:1], row.with_deadline[:1], row.digest[:1])
+
     def _total(self, own: _Column) -> _Sum:
         """The sum over `both` and *own*; of a name that is there twice, its last record in *own*, else in `both`."""
         both = self._both

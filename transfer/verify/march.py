@@ -18,11 +18,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from itertools import islice
 
-import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-
 from transfer.model.endpoint import Population
-from transfer.model.errors import TransferError
 from transfer.model.ports import FindingListener
 from transfer.model.report import DbTable, VerifyResult
 from transfer.model.selection import Mapping, Selection, is_temporary
@@ -30,6 +26,7 @@ from transfer.verify.deadlines import Deadlines
 from transfer.verify.digest import DbTally, name_hash
 from transfer.verify.hashes import HASHES
 from transfer.verify.look import Looker
+from transfer.verify.pages import each_page, telling
 from transfer.verify.rounds import Rounds
 from transfer.verify.sides import Changes, Keyspace, MarchOptions, NewRecords, Promise
 
@@ -138,26 +135,12 @@ class March:
 
     async def _forward(self, rounds: Rounds, left_db: int) -> None:
         """Every selected key of *left_db* against the right."""
-        send, receive = anyio.create_memory_object_stream[list[bytes]](self._options.comparers)
-        async with anyio.create_task_group() as group:
-            for _ in range(self._options.comparers):
-                group.start_soon(self._compare_pages, rounds, left_db, receive.clone())
-            receive.close()
-            await self._name_left(left_db, send)
 
-    async def _name_left(self, left_db: int, send: MemoryObjectSendStream[list[bytes]]) -> None:
-        types = self._selection.types
-        kind = types[0] if len(types) == 1 else None
-        async with send:
-            async for page in self._left.pages(left_db, self._selection.pushed_match(), kind):
-                if names := self._selection.names(page):
-                    await send.send(names)
+        async def compare(keys: list[bytes]) -> None:
+            await rounds.compare(left_db, keys)
+            self._on_progress(len(keys))
 
-    async def _compare_pages(self, rounds: Rounds, left_db: int, pages: MemoryObjectReceiveStream[list[bytes]]) -> None:
-        async with pages:
-            async for keys in pages:
-                await rounds.compare(left_db, keys)
-                self._on_progress(len(keys))
+        await each_page(self._left, left_db, self._selection, self._options.comparers, compare)
 
     async def _name_right(self, tally: DbTally, right_db: int) -> None:
         async for page in self._right_pages(right_db):
@@ -198,16 +181,3 @@ class March:
             for db, keys in by_db.items():
                 absent = await rounds.compare(db, list(keys), defer=[key for key, others in keys.items() if others])
                 waiting += [keys[key] for key in absent]
-
-
-def telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The failure that was first: one of ours, not a queue that broke because of it."""
-    leaves: list[BaseException] = []
-    pending: list[BaseException] = [group]
-    while pending:
-        error = pending.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(error.exceptions)
-        else:
-            leaves.append(error)
-    return next((leaf for leaf in leaves if isinstance(leaf, TransferError)), leaves[0])

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-
-import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from functools import partial
 
 from transfer.codec.dump import type_name
 from transfer.model.ports import FindingListener
@@ -23,7 +21,7 @@ from transfer.model.report import DbTable, Finding, Verdict, VerifyResult
 from transfer.model.selection import Selection
 from transfer.verify.digest import DbTally, name_hash
 from transfer.verify.hashes import HASHES
-from transfer.verify.march import telling
+from transfer.verify.pages import each_page, telling
 from transfer.verify.sides import Keyspace, MarchOptions, NewRecords, Reading, Records
 
 _UNREAD = bytes(16)
@@ -75,34 +73,22 @@ class Survey:
         tally, told = DbTally(db, self._new_records), self._new_records(0)
         before = self.result.value
         try:
-            send, receive = anyio.create_memory_object_stream[list[bytes]](self._options.comparers)
-            async with anyio.create_task_group() as group:
-                for _ in range(self._options.comparers):
-                    group.start_soon(self._read_pages, tally, told, receive.clone())
-                receive.close()
-                await self._name(db, send)
-            row, unread = tally.row(), self.result.value - before
-            self.tables.append(DbTable(db, row.keys[:1], row.with_deadline[:1], ("",) if unread else row.digest[:1]))
+            read = partial(self._read_page, tally, told)
+            await each_page(self._place, db, self._selection, self._options.comparers, read)
+            row, unread = tally.alone(), self.result.value - before
+            if unread:
+                row.digest = ("",)
+            self.tables.append(row)
             self.result.checked += row.keys[0]
             self.result.match += row.keys[0] - unread
         finally:
             tally.close()
             told.close()
 
-    async def _name(self, db: int, send: MemoryObjectSendStream[list[bytes]]) -> None:
-        types = self._selection.types
-        kind = types[0] if len(types) == 1 else None
-        async with send:
-            async for page in self._place.pages(db, self._selection.pushed_match(), kind):
-                if names := self._selection.names(page):
-                    await send.send(names)
-
-    async def _read_pages(self, tally: DbTally, told: Records, pages: MemoryObjectReceiveStream[list[bytes]]) -> None:
-        async with pages:
-            async for keys in pages:
-                for portion in await self._place.portions(tally.db, keys):
-                    await self._read(tally, told, portion)
-                self._on_progress(len(keys))
+    async def _read_page(self, tally: DbTally, told: Records, keys: list[bytes]) -> None:
+        for portion in await self._place.portions(tally.db, keys):
+            await self._read(tally, told, portion)
+        self._on_progress(len(keys))
 
     async def _read(self, tally: DbTally, told: Records, keys: list[bytes]) -> None:
         found = await self._place.dumps(tally.db, keys)

@@ -37,8 +37,7 @@ class ValueDigests:
 
     def tables(self) -> list[DbTable]:
         """A row for each database."""
-        rows = [tally.row() for _, tally in sorted(self._tallies.items())]
-        return [DbTable(row.db, row.keys[:1], row.with_deadline[:1], row.digest[:1]) for row in rows]
+        return [tally.alone() for _, tally in sorted(self._tallies.items())]
 
     def close(self) -> None:
         """Let go of memory and disk."""

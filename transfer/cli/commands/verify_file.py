@@ -14,7 +14,7 @@ import msgspec
 from transfer.cli.commands.inspect_file import file_data
 from transfer.cli.outcome import Outcome
 from transfer.cli.render.summary import canonical_line, table_lines
-from transfer.codec.canonical import FORM
+from transfer.codec.canonical import CANONICAL
 from transfer.endpoint.archive.missing import what_is_missing
 from transfer.endpoint.archive.walk import ArchiveWalk
 from transfer.endpoint.file.block import Block
@@ -91,9 +91,8 @@ async def run_verify_file(
     _refuse_repeats(file, hash_keys=hash_keys)
     lines, data = _told(file, found, values=values, hash_keys=hash_keys)
     if canonical:
-        form = f"canonical {FORM}"
-        lines += ["", *table_lines(tables, lambda text, style: text), canonical_line(form)]
-        data["digest"] = form
+        lines += ["", *table_lines(tables, lambda text, style: text), canonical_line(CANONICAL)]
+        data["digest"] = CANONICAL
     return lines, data | {"dbs": msgspec.to_builtins(tables)}, 0
 
 

@@ -21,7 +21,7 @@ from transfer.codec.dump import FOOTER_BYTES
 from transfer.codec.fingerprint import NOTHING, Intended, alike, same_value
 from transfer.endpoint.archive.undo import Held
 from transfer.endpoint.redis.captures import Captures
-from transfer.endpoint.redis.looking import ALREADY, GROUP_KEYS, MOVED, OTHERS, TOLERANCE_MS, Change, Found, Looker
+from transfer.endpoint.redis.looking import ALREADY, GROUP_KEYS, MOVED, OTHERS, Change, Found, Looker
 from transfer.endpoint.redis.server import Server
 from transfer.model.crash import crash, point
 from transfer.wire.link import ErrorReply, Link, Reply
@@ -115,10 +115,9 @@ class CapturedWriter(Looker):
 
     def _stands(self, db: int, change: Change, now: Found) -> bool:
         """Whether others put there what *change* would; packed otherwise it counts where servers pack otherwise."""
-        tolerance_ms = 0 if self._target.features.pexpiretime else TOLERANCE_MS
         if not now.dump or change.dump is None or (self._exact and len(now.dump) != len(change.dump)):
             return False
-        same = alike(now.dump, now.expire_at_ms, change.dump, change.intended.expire_at_ms, tolerance_ms)
+        same = alike(now.dump, now.expire_at_ms, change.dump, change.intended.expire_at_ms, self._tolerance_ms)
         if not same and (self._exact or not self._holds(now, change.intended)):
             return False
         captures = self._captures

@@ -23,7 +23,7 @@ from transfer.codec.unordered import same_items
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.landing import Delivery, Landing
 from transfer.model.ports import KeyLedger, SameValue, ValuesOf
-from transfer.model.record import NO_DEADLINE, deadline_seed
+from transfer.model.record import deadline_seed, deadlines_match
 from transfer.model.report import Reject
 from transfer.model.tally import Tally
 from transfer.model.value import ReadValue
@@ -32,6 +32,8 @@ CONFLICT_CODE = "E301"
 _KEYS_AT_ONCE = 512
 _WITH_DUMPS_BYTES = 4 << 20
 """Values larger than this together are read without their payloads, which would come on top."""
+NEVER_HELD = bytes(8)
+"""Noted for a value that was never held whole, in place of its hash: what stands there is not known by it."""
 _Differing = tuple[Landing, bytes | None]
 """A landing and the payload at the target, None where that could not be read."""
 
@@ -105,7 +107,7 @@ class Conflicts:
 
     def doubt_large(self, db: int, name: bytes) -> None:
         """Remember that a large value was sent under *name*, and nobody learned what became of it."""
-        self._doubtful.note(db, [name], [b""])
+        self._doubtful.note_hash(db, name, NEVER_HELD)
 
     def doubt(self, delivery: Delivery) -> None:
         """Remember what *delivery* sent without learning what became of it."""
@@ -114,7 +116,7 @@ class Conflicts:
             self._doubtful.note(delivery.db, [landing.name], [body])
 
     def _alike(self, delivery: Delivery, landing: Landing, dump: bytes, deadline: int) -> bool:
-        if not self._same_deadline(landing.expire_at_ms, deadline):
+        if not deadlines_match(landing.expire_at_ms, deadline, self._policy.tolerance_ms):
             return False
         if delivery.strings:
             return string_of(dump) == landing.record.dump
@@ -123,11 +125,6 @@ class Conflicts:
             return True
         values = decode_both(landing.record.dump, dump)
         return values is not None and self._same(*values)
-
-    def _same_deadline(self, left_ms: int, right_ms: int) -> bool:
-        if NO_DEADLINE in (left_ms, right_ms):
-            return left_ms == right_ms
-        return abs(left_ms - right_ms) <= self._policy.tolerance_ms
 
     def already(self, db: int, landings: list[Landing]) -> None:
         """What *landings* bring stands in *db* of the target, and no write of this job put it there."""
@@ -138,19 +135,26 @@ class Conflicts:
 
     def _equal(self, delivery: Delivery, landing: Landing, here: ReadValue | None = None) -> None:
         """*here* is what the source says now, if that was compared instead of what had been read."""
-        wrote = self._wrote(delivery.db, landing)
-        landed = not wrote and (delivery.lost or self.sent(delivery.db, landing.name))
-        ledger = self._written if wrote or landed else self._found_equal
         dump = (here.dump if here is not None else b"") or landing.record.dump
+        ledger = self.settle_equal(delivery.db, landing.name, lost=delivery.lost)
         ledger.note(delivery.db, [landing.name], [dump], [landing.record.expire_at_ms])
-        self._tally.settle("repeated" if wrote else "written" if landed else "already")
 
-    def sent(self, db: int, name: bytes) -> bool:
+    def settle_equal(self, db: int, name: bytes, *, lost: bool) -> KeyLedger:
+        """Count a key whose *name* holds what was to be written there; the ledger that is to remember it.
+
+        *lost*: it was sent before, and no answer came.
+        """
+        wrote = self._wrote(db, name)
+        landed = not wrote and (lost or self._sent(db, name))
+        self._tally.settle("repeated" if wrote else "written" if landed else "already")
+        return self._written if wrote or landed else self._found_equal
+
+    def _sent(self, db: int, name: bytes) -> bool:
         """Whether this job sent something under *name* and never learned what became of it."""
         return any(ledger.value_hash(db, name) is not None for ledger in (self._announced, self._doubtful))
 
-    def _wrote(self, db: int, landing: Landing) -> bool:
-        return self._written.value_hash(db, landing.name) is not None
+    def _wrote(self, db: int, name: bytes) -> bool:
+        return self._written.value_hash(db, name) is not None
 
     def _is_ours(self, db: int, landing: Landing, there: bytes | None, deadline: int) -> bool:
         """Whether this run wrote what stands *there* (its payload, if it could be read) under the name.
@@ -185,14 +189,14 @@ class Conflicts:
     def _judge(
         self, delivery: Delivery, landing: Landing, dump: bytes | None, here: ReadValue, there: ReadValue
     ) -> None:
-        same_deadline = self._same_deadline(landing.expire_at_ms, there.expire_at_ms)
+        same_deadline = deadlines_match(landing.expire_at_ms, there.expire_at_ms, self._policy.tolerance_ms)
         if here.value is not None and there.value is not None and same_deadline and self._same(here.value, there.value):
             self._equal(delivery, landing, here)
         elif there.value is None and not there.problem:
             delivery.fresh.append(landing)
         elif self._is_ours(delivery.db, landing, dump, there.expire_at_ms):
             delivery.ours.add(landing.name)
-            if self._wrote(delivery.db, landing):
+            if self._wrote(delivery.db, landing.name):
                 delivery.counted.add(landing.name)
             delivery.fresh.append(landing)
         else:

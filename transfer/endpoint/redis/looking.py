@@ -35,7 +35,7 @@ GROUP_KEYS = 192
 """To watch n names costs a server n * n / 2 comparisons: 3 us a key at 256 (measured)."""
 _LARGE_CAP_BYTES = 32 << 20
 """A payload as large as this is held, of one key at a time, to be captured or compared."""
-TOLERANCE_MS = 50
+_TOLERANCE_MS = 50
 """How far off a deadline may be that was read without PEXPIRETIME (before 7.0)."""
 MOVED, ALREADY, OTHERS = (b"(moved)", b"(already)", b"(others)")
 """Instead of an answer: somebody wrote between; it holds what it is to hold; it holds what nobody expected."""
@@ -106,8 +106,12 @@ class Looker:
         ]
 
     def _holds(self, found: Found, wanted: Intended) -> bool:
-        tolerance_ms = 0 if self._target.features.pexpiretime else TOLERANCE_MS
-        return matches(found.dump, found.expire_at_ms, wanted, self._target.now_ms(), tolerance_ms, found.large)
+        now_ms = self._target.now_ms()
+        return matches(found.dump, found.expire_at_ms, wanted, now_ms, self._tolerance_ms, found.large)
+
+    @property
+    def _tolerance_ms(self) -> int:
+        return 0 if self._target.features.pexpiretime else _TOLERANCE_MS
 
     async def _portions(self, link: Link, db: int, changes: list[Change]) -> list[list[Change]]:
         """*changes* cut so that what they are about can be held."""

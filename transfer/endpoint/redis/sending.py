@@ -91,9 +91,9 @@ async def send_captured(
             piece = (resp.restore(it.name, payload, it.expire_at_ms, replace=True),)
         else:
             piece = resp.restore_parts(it.name, payload, it.expire_at_ms, replace=True)
-        change = Change(it.name, piece, captured.intended(payload, it.expire_at_ms), payload)
-        change.spares_equal = not isinstance(it.record, UsedRecord)  # its use is to be carried all the same
-        changes.append(change)
+        spares_equal = not isinstance(it.record, UsedRecord)  # its use is to be carried all the same
+        intended = captured.intended(payload, it.expire_at_ms)
+        changes.append(Change(it.name, piece, intended, payload, spares_equal=spares_equal))
     answers = await captured.write(link, delivery.db, changes)
     if answers.count(_DONE) == len(answers):
         return None

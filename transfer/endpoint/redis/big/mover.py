@@ -37,7 +37,7 @@ from transfer.endpoint.redis.big.temporary import temporary_name
 from transfer.endpoint.redis.big.through import Passed, is_error, pass_through
 from transfer.endpoint.redis.bridge import AS_IS, Bridge
 from transfer.endpoint.redis.captured import CapturedWriter
-from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
+from transfer.endpoint.redis.conflicts import NEVER_HELD, ConflictPolicy, Conflicts
 from transfer.endpoint.redis.folding import Folding
 from transfer.endpoint.redis.landing import Approach, Landing, ends_run
 from transfer.endpoint.redis.landmarks import Landmarks
@@ -49,8 +49,8 @@ from transfer.endpoint.redis.reading import prepare
 from transfer.endpoint.redis.rebuild import OnLoss
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import GaveUpError, LinkError, OversizedReplyError
-from transfer.model.ports import UNTHROTTLED, Budget, HashLedger, Journal, KeyLedger, ReadListener, Throttle
-from transfer.model.record import NO_DEADLINE, Record, deadline_seed
+from transfer.model.ports import UNTHROTTLED, Budget, Journal, KeyLedger, ReadListener, Throttle
+from transfer.model.record import NO_DEADLINE, Record, deadline_seed, deadlines_match, hash_of_name
 from transfer.model.selection import Selection
 from transfer.model.tally import Tally
 from transfer.model.units import show_bytes
@@ -60,8 +60,6 @@ from transfer.wire.replies import ReplyClass, classify
 _AT_ONCE = 2
 _HELD_BYTES = 8 << 20
 """What one large key on its way takes of the memory budget: a piece as bytes, as items, as commands."""
-_LARGE = b"large"
-"""Noted for a value that is never held whole."""
 _MOST_CHANGES, _MOST_BREAKS, _MOST_ROUNDS = 3, 20, 20
 
 
@@ -82,9 +80,8 @@ class BigKeys:
         conflicts: Conflicts,
         folding: Folding | None,
         selection: Selection,
-        written: HashLedger,
+        written: KeyLedger,
         journal: Journal,
-        found_equal: KeyLedger,
         tally: Tally,
         budget: Budget,
         landmarks: Landmarks,
@@ -103,8 +100,7 @@ class BigKeys:
         self._announce = announce
         self._source, self._target, self._options = source, target, options
         self._approach, self._policy, self._conflicts, self._folding = approach, policy, conflicts, folding
-        self._selection, self._written, self._found_equal, self._tally = selection, written, found_equal, tally
-        self._journal = journal
+        self._selection, self._written, self._journal, self._tally = selection, written, journal, tally
         self._budget, self._landmarks, self._throttle, self._on_read = budget, landmarks, throttle, on_read
         self._patience = patience
         self._paced, self._stop = paced, stop
@@ -200,7 +196,7 @@ class BigKeys:
         """Note that something is about to be sent under the key's name: found there by the next process, it is ours."""
         if not move.sent:
             move.sent = True
-            self._journal.sent(*self._written.hashed(move.to_db, [move.landing.name], [_LARGE]))
+            self._journal.sent(hash_of_name(move.to_db, move.landing.name), NEVER_HELD)
 
     async def _needs_pieces(self, move: Move, source: Link) -> bool:
         if move.only_whole or move.kind not in READABLE or self._options.writing == "raw":
@@ -388,8 +384,6 @@ class BigKeys:
         landing = self._land(move, here.expire_at_ms)
         if landing is None:
             return True
-        wrote = self._written.value_hash(move.to_db, move.landing.name) is not None
-        landed = not wrote and (move.lost or self._conflicts.sent(move.to_db, move.landing.name))
         if not self._same(here, there, landing):
             if self._policy.replace:
                 return False
@@ -397,15 +391,12 @@ class BigKeys:
             return True
         self._on_read([move.key], started)
         digest = xxhash.xxh3_64_digest(here.digest, deadline_seed(here.expire_at_ms))
-        (self._written if wrote or landed else self._found_equal).note_hash(move.to_db, landing.name, digest)
-        self._tally.settle("repeated" if wrote else "written" if landed else "already")
+        ledger = self._conflicts.settle_equal(move.to_db, landing.name, lost=move.lost)
+        ledger.note_hash(move.to_db, landing.name, digest)
         return True
 
     def _same(self, here: LargeValue, there: LargeValue, landing: Landing) -> bool:
-        deadlines = (landing.expire_at_ms, there.expire_at_ms)
-        fit = abs(deadlines[0] - deadlines[1]) <= self._policy.tolerance_ms
-        if NO_DEADLINE in deadlines:
-            fit = deadlines[0] == deadlines[1]
+        fit = deadlines_match(landing.expire_at_ms, there.expire_at_ms, self._policy.tolerance_ms)
         return fit and not here.problem and here.same_data(there)
 
     def _land(self, move: Move, deadline: int) -> Landing | None:

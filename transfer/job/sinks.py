@@ -54,6 +54,7 @@ def conflicts_of(engine: Engine, values: ValuesOf, there: LiveKeyspace) -> Confl
         doubtful=engine.doubtful,
         announced=engine.announced,
         source_version=lambda: engine.source.features.dump_version,
+        on_overtaken=engine.tracker.overtaken,
     )
 
 

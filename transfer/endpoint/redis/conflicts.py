@@ -4,6 +4,8 @@
                                                         -> both decoded -> equal -> the same
                                                         -> bodies differ: values of both sides -> equal  -> the same
                                                         -> what this run wrote  -> fresh again, to be written over
+                                                        -> perhaps this run's, and changed since at the source
+                                                                                -> it stays; the proof lists it
                                                         -> another's            -> conflict: it stays
 
 Equal payloads prove equality, unequal ones prove nothing: equal sets have unequal payloads.
@@ -56,7 +58,8 @@ class Conflicts:
     *kept* notes the names of conflicts whose own value stayed; *doubtful* the bodies of what was sent when a run
     of the flow ended without an answer: found there later, they are this run's. *announced* what an earlier process of
     this job was about to send, noted as `written` is. *source_version* is the RDB version
-    of the source's payloads. What was noted of a string may be its payload or the string itself.
+    of the source's payloads. What was noted of a string may be its payload or the string itself. *on_overtaken* is told
+    of keys of the source that changed between two reads, of which the first may be what stays at the target.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Conflicts:
         doubtful: KeyLedger,
         announced: KeyLedger,
         source_version: Callable[[], int],
+        on_overtaken: Callable[[bytes], None],
     ) -> None:
         self._target = target
         self._policy = policy
@@ -85,6 +89,7 @@ class Conflicts:
         self._doubtful = doubtful
         self._announced = announced
         self._source_version = source_version
+        self._on_overtaken = on_overtaken
 
     async def resolve(self, delivery: Delivery) -> None:
         """Decide about every busy landing; those that are gone by now, or are to be written over, become fresh."""
@@ -173,6 +178,19 @@ class Conflicts:
         forms[0] = stamp(forms[0], self._source_version())
         return not noted.isdisjoint(xxhash.xxh3_64_digest(form, deadline_seed(deadline)) for form in forms)
 
+    def _overtaken(self, db: int, landing: Landing, there: bytes | None) -> bytes | None:
+        """The hash of another value of the source that was sent, where nothing tells if it stands *there*; or None.
+
+        Servers pack most types anew, by a hash seed of their own: only a string is known by its hash for sure.
+        """
+        if there is None or string_of(there) is not None:
+            return None
+        dump, deadline = landing.record.dump, landing.record.expire_at_ms
+        now = (xxhash.xxh3_64_digest(dump, deadline_seed(deadline)), xxhash.xxh3_64_digest(dump[:-FOOTER_BYTES]))
+        ledgers = (self._written, self._announced, self._doubtful)
+        noted = [known for ledger in ledgers if (known := ledger.value_hash(db, landing.name)) is not None]
+        return noted[0] if noted and not set(noted) & set(now) else None
+
     async def _weigh(self, delivery: Delivery, differing: list[_Differing]) -> None:
         """Compare as values those whose bodies or deadlines differ."""
         if not differing:
@@ -199,6 +217,9 @@ class Conflicts:
             if self._wrote(delivery.db, landing.name):
                 delivery.counted.add(landing.name)
             delivery.fresh.append(landing)
+        elif sent := self._overtaken(delivery.db, landing, dump):
+            self.settle_equal(delivery.db, landing.name, lost=delivery.lost).note_hash(delivery.db, landing.name, sent)
+            self._on_overtaken(landing.record.key)
         else:
             self.conflict(delivery.db, landing)
 

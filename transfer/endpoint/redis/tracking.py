@@ -97,6 +97,11 @@ class WriteTracker:
             if written[name] < read_started:
                 del written[name]
 
+    def overtaken(self, key: bytes) -> None:
+        """Take *key* for written from now on: what was read of it last is not what was carried."""
+        if self.reliable:
+            self._written[xxhash.xxh3_64_digest(key)] = math.inf
+
     async def catch_up(self) -> None:
         """Wait until every write that the server answered before this call is known here."""
         if self._link is None or self.lost or not self.available:

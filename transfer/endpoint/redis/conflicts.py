@@ -183,13 +183,13 @@ class Conflicts:
 
         Servers pack most types anew, by a hash seed of their own: only a string is known by its hash for sure.
         """
-        if there is None or string_of(there) is not None:
+        if there is not None and string_of(there) is not None:
             return None
         dump, deadline = landing.record.dump, landing.record.expire_at_ms
         now = (xxhash.xxh3_64_digest(dump, deadline_seed(deadline)), xxhash.xxh3_64_digest(dump[:-FOOTER_BYTES]))
         ledgers = (self._written, self._announced, self._doubtful)
         noted = [known for ledger in ledgers if (known := ledger.value_hash(db, landing.name)) is not None]
-        return noted[0] if noted and not set(noted) & set(now) else None
+        return noted[0] if noted and not set(noted) & {*now, NEVER_HELD} else None
 
     async def _weigh(self, delivery: Delivery, differing: list[_Differing]) -> None:
         """Compare as values those whose bodies or deadlines differ."""
@@ -222,6 +222,16 @@ class Conflicts:
             self._on_overtaken(landing.record.key)
         else:
             self.conflict(delivery.db, landing)
+
+    def settle_other(self, db: int, landing: Landing) -> None:
+        """A large value stands there that is not the source's: a conflict, unless this job wrote under the name.
+
+        Which of both changed since is for the proof to tell.
+        """
+        if self._wrote(db, landing.name):
+            self._tally.settle("repeated")
+        else:
+            self.conflict(db, landing)
 
     def conflict(self, db: int, landing: Landing) -> None:
         """Another value stands under the name of *landing* in *db* of the target, and stays."""

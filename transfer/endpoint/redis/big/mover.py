@@ -233,8 +233,9 @@ class BigKeys:
             case "too_long":
                 return self._too_long(move, passed.size_bytes, most)
             case _:
+                if not await self._answered(move, passed, target, aside):
+                    return False
                 self._on_read([move.key], started)
-                return await self._answered(move, passed, target, aside)
         return True
 
     def _other_form(self, move: Move) -> bool:
@@ -333,7 +334,7 @@ class BigKeys:
             await source.close()
             raise
         move.stale.remove(name)
-        if built.fate is not Fate.CHANGED:
+        if built.fate is Fate.WRITTEN:
             self._on_read([move.key], started)
         return self._conclude(move, built)
 
@@ -387,7 +388,7 @@ class BigKeys:
         if not self._same(here, there, landing):
             if self._policy.replace:
                 return False
-            self._conflicts.conflict(move.to_db, landing)
+            self._conflicts.settle_other(move.to_db, landing)
             return True
         self._on_read([move.key], started)
         digest = xxhash.xxh3_64_digest(here.digest, deadline_seed(here.expire_at_ms))

@@ -18,9 +18,21 @@ class Packing:
     level: Annotated[
         int | None, flag(CONFLICT, "--level", "N", "Of zstd, for an archive: 0 (none) to 19 (default: 3).")
     ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Sealing:
+    """For whom an archive is encrypted."""
+
     encrypt_to: Annotated[
         tuple[str, ...],
-        flag(CONFLICT, "--encrypt-to", "KEY", "For name.xfer.age: age1..., ssh-..., a file of such; again for more."),
+        flag(
+            CONFLICT,
+            "--encrypt-to",
+            "KEY",
+            "For name.xfer.age and undo archives: age1..., ssh-..., a file of such; again for more.",
+        ),
     ] = ()
 
 
@@ -39,7 +51,9 @@ class Trial:
 class Opening:
     """What opens an encrypted archive."""
 
-    identity: Annotated[str, flag(CONFLICT, "--identity", "FILE", "The age or SSH key that opens name.xfer.age.")] = ""
+    identity: Annotated[
+        str, flag(CONFLICT, "--identity", "FILE", "The age or SSH key that opens what --encrypt-to made.")
+    ] = ""
 
 
 @Parameter(name="*")

@@ -12,7 +12,6 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from transfer.cli.options import (
@@ -34,10 +33,11 @@ from transfer.cli.options import (
     Waits,
     What,
 )
-from transfer.cli.options_files import Opening, Packing, Rescue, Trial
-from transfer.model.endpoint import AGE_ENDING, ARCHIVE_SCHEME, NAMES_SCHEME, STDIO, Address
+from transfer.cli.options_files import Opening, Packing, Rescue, Sealing, Trial
+from transfer.cli.request_files import identity_file, on_trial, recipients, zstd_level
+from transfer.model.endpoint import Address
 from transfer.model.errors import FileMissingError, UsageError
-from transfer.model.plan import DEFAULT_LEVEL, CopyRequest
+from transfer.model.plan import NO_UNDO, CopyRequest
 from transfer.model.units import bytes_per_s, duration_ms, keys_per_s, share, size_bytes
 from transfer.report.log import keep_secret
 from transfer.wire.url import parse_address, with_password
@@ -58,7 +58,7 @@ HAZARDS = (
     "lossy",
     "fuzzy-backup",
     "no-backup",
-    "no-undo",
+    NO_UNDO,
     "evictable-state",
     "insecure",
     "overwrite",
@@ -74,7 +74,6 @@ _TYPE_WORDS |= {"hashes": "hash", "streams": "stream", "zsets": "zset"}
 
 _DB = re.compile(r"(\*|[0-9]{1,9})(?::([0-9]{1,9}))?")
 _LEAST_MEMORY_BYTES = 1 << 20
-_MOST_LEVEL = 19
 
 T = TypeVar("T")
 
@@ -100,6 +99,7 @@ def copy_request(
     consent: Allow = Allow(),  # noqa: B008
     names: Names,
     packing: Packing = Packing(),  # noqa: B008
+    sealing: Sealing = Sealing(),  # noqa: B008
     rescue: Rescue = Rescue(),  # noqa: B008
     opening: Opening = Opening(),  # noqa: B008
     trial: Trial = Trial(),  # noqa: B008
@@ -146,16 +146,23 @@ def copy_request(
         verify_sample=verify_sample,
         ttl_tolerance_ms=_of("--ttl-tolerance", duration_ms, proof.ttl_tolerance),
         digest=proof.digest,
-        level=_level(packing.level, target),
+        level=zstd_level(packing.level, target),
         salvage=rescue.salvage,
-        encrypt_to=_recipients(packing.encrypt_to, target),
-        trial_restore=_trial(trial, target),
-        identity=str(Path(opening.identity).absolute()) if opening.identity else "",
+        encrypt_to=recipients(sealing, target, keeps_undo=_writes_over(conflict, consent)),
+        trial_restore=on_trial(trial, target),
+        identity=identity_file(opening),
     )
 
 
 def act_request(
-    source: Address, target: Address, said: Acting, *, what: What | None = None, undo_dir: str = ""
+    source: Address,
+    target: Address,
+    said: Acting,
+    *,
+    what: What | None = None,
+    undo_dir: str = "",
+    opening: Opening = Opening(),  # noqa: B008
+    sealing: Sealing = Sealing(),  # noqa: B008
 ) -> CopyRequest:
     """What `undo` (of the archive *source*) and `clear` (of *what* at *target*) were asked for.
 
@@ -165,9 +172,17 @@ def act_request(
         said.extent, said.dry_run, said.keep, said.store, said.waits, said.give_up, said.consent, said.names
     )
     fields["undo_dir"] = fields["undo_dir"] or undo_dir
+    fields["identity"] = identity_file(opening)
+    fields["encrypt_to"] = recipients(sealing, "", keeps_undo=NO_UNDO not in fields["allow"])
     if what is None:
         return CopyRequest(source=source, target=target, on_conflict="replace", **fields)
     return CopyRequest(source=source, target=target, clears=True, **fields, **_filters(what))
+
+
+def _writes_over(conflict: Conflict, consent: Allow) -> bool:
+    """Whether what is at the target is kept before it is changed, as `job.undo.keeps_undo` has it."""
+    changes = conflict.on_conflict == "replace" or conflict.delete_extra
+    return changes and NO_UNDO not in allowed_hazards(consent.allow)
 
 
 def _run_fields(
@@ -293,33 +308,6 @@ def _db(text: str) -> tuple[int | None, int | None]:
             f"--db: {text!r} is no database", hint="--db 0, --db 0:3 (0 into 3) or --db '*:3' (all into 3)"
         )
     return (None if found[1] == "*" else int(found[1])), (None if found[2] is None else int(found[2]))
-
-
-def _level(level: int | None, target: str) -> int:
-    if level is None:
-        return DEFAULT_LEVEL
-    if not 0 <= level <= _MOST_LEVEL:
-        raise UsageError(f"--level: {level} is none of zstd's", hint=f"0 (none) to {_MOST_LEVEL}; 3 is the default")
-    if not target.lower().endswith((f".{ARCHIVE_SCHEME}", AGE_ENDING, STDIO)):
-        raise UsageError("--level is for archives", hint="name the file ....xfer")
-    return level
-
-
-def _trial(trial: Trial, target: str) -> bool:
-    if trial.trial_restore and target.lower().endswith((AGE_ENDING, STDIO)):
-        raise UsageError("--trial-restore needs a file that can be read here", hint="name.xfer, without encryption")
-    if trial.trial_restore and target.lower().endswith(f".{NAMES_SCHEME}"):
-        raise UsageError("--trial-restore: a list of names holds no values", hint="name.xfer can be restored")
-    return trial.trial_restore
-
-
-def _recipients(words: tuple[str, ...], target: str) -> tuple[str, ...]:
-    encrypted = target.lower().endswith(AGE_ENDING)
-    if words and not encrypted:
-        raise UsageError("--encrypt-to makes an encrypted archive", hint="name the file ....xfer.age")
-    if encrypted and not words:
-        raise UsageError("nobody could open this file", hint="--encrypt-to KEY says for whom it is encrypted")
-    return words
 
 
 def spill_folder(path: str) -> str:

@@ -80,7 +80,7 @@ class Act(ABC):
             with ungrouped():
                 await self._run()
         except TransferError as error:
-            error.hint = next_command(error, self.store, self.report.job, self.request.state_dir)
+            error.hint = next_command(error, self.store, self.report.job, self.request)
             raise
 
     async def _run(self) -> None:

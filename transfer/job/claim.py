@@ -45,12 +45,15 @@ def begin(store: JobStore, command: str, request: CopyRequest, shown: str) -> st
     return begun
 
 
-def resume_command(job: str, state_dir: str) -> str:
-    """What to type to go on with *job*."""
-    return f"transfer resume {job}" + (f" --state {state_dir}" if state_dir else "")
+def resume_command(job: str, request: CopyRequest) -> str:
+    """What to type to go on with *job*, which is for *request*."""
+    state = f" --state {request.state_dir}" if request.state_dir else ""
+    return f"transfer resume {job}{state}" + (" --identity FILE" if request.encrypt_to else "")
 
 
-def next_command(error: TransferError, store: JobStore, job: str, state_dir: str, *, resumes: bool = False) -> str:
+def next_command(
+    error: TransferError, store: JobStore, job: str, request: CopyRequest, *, resumes: bool = False
+) -> str:
     """The hint of *error* with the command that goes on: with this job, once it has begun and while it is kept.
 
     A store that cannot be written keeps the job as it was, which holds its pair of places; one that holds nothing
@@ -62,7 +65,7 @@ def next_command(error: TransferError, store: JobStore, job: str, state_dir: str
     begun = store.path.exists() and (isinstance(error, StateFullError) or _is_begun(store.get(job)))
     if not begun and not resumes:
         return AGAIN if hint == RESUME_HINT else hint.replace(RESUME, AGAIN)
-    return hint.replace(RESUME, resume_command(job, state_dir))
+    return hint.replace(RESUME, resume_command(job, request))
 
 
 def _is_begun(job: Job) -> bool:
@@ -75,7 +78,7 @@ def _supersede(database: sqlite3.Connection, job: Job, request: CopyRequest) -> 
         raise UsageError(
             f"job {job.job} copies from here to there and is not through ({job.state})",
             where=f"{job.source} {job.target}",
-            hint=f"{resume_command(job.job, request.state_dir)} goes on with it; the same copy --fresh begins anew",
+            hint=f"{resume_command(job.job, request)} goes on with it; the same copy --fresh begins anew",
         )
     database.execute("UPDATE jobs SET holds = 0 WHERE job = ?", (job.job,))
 

@@ -116,7 +116,7 @@ class CopyRun:
 
     def _next_command(self, error: TransferError) -> str:
         """The hint with the command that goes on."""
-        return next_command(error, self._store, self._report.job, self._request.state_dir, resumes=self._resumes)
+        return next_command(error, self._store, self._report.job, self._request, resumes=self._resumes)
 
     async def _run(self) -> None:
         source, target = await open_pair(self._request, self._report.job)

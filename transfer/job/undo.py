@@ -15,6 +15,8 @@ import msgspec
 from transfer import __version__
 from transfer.codec.archive.items import AsOf, Head
 from transfer.endpoint.archive.undo import UndoArchive, entries, files_of, size_of
+from transfer.endpoint.file.age import recipients_of
+from transfer.endpoint.file.kinds import keys_of
 from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.captures import Captures
 from transfer.endpoint.redis.server import Server
@@ -58,13 +60,16 @@ def room(request: CopyRequest, most_bytes: int) -> Room:
     if not keeps_undo(request):
         text = "nothing is kept of what is written over or deleted: it cannot be undone"
         return Room("none", [], [], [Hazard(NO_UNDO, text)])
+    for_whom = len(recipients_of(request.encrypt_to))  # what is wrong with them is told before anything is done
     folder = folder_of("JOB", request.state_dir, request.undo_dir).parent
     there = next((path for path in (folder, *folder.absolute().parents) if path.is_dir()), Path("/"))
     disk = os.statvfs(there)
     free = disk.f_bavail * disk.f_frsize
     said = f"the undo archive takes at most about {show_bytes(most_bytes)}; {show_bytes(free)} are free in {folder}"
     warnings = [f"{said}: the run stops before the first change that does not fit"] if free < most_bytes else []
-    return Room(f"kept in {folder}; transfer undo JOB puts it back", [] if warnings else [said], warnings, [])
+    kept, opened = (f", encrypted by age for {for_whom}", " --identity FILE") if for_whom else ("", "")
+    choice = f"kept in {folder}{kept}; transfer undo JOB{opened} puts it back"
+    return Room(choice, [] if warnings else [said], warnings, [])
 
 
 def add_room(plan: CopyPlan, request: CopyRequest, most_bytes: int) -> None:
@@ -94,10 +99,10 @@ class Keeping:
             extra={"job": job, "command": why, "target": target.where, "run_id": target.identity.run_id},
         )
         self._ledger = Ledger(spill_dir=request.spill_dir)
-        self.archive = UndoArchive(folder, head)
+        self.archive = UndoArchive(folder, head, recipients_of(request.encrypt_to))
         captures = Captures(self.archive, self._ledger) if keeps_undo(request) else None
         if captures is not None and files_of(folder):
-            self.archive.go_on(captures.recall(entries(folder)))
+            self.archive.go_on(captures.recall(entries(folder, keys_of(request.identity))))
         self.keep_library = self.archive.library if captures is not None else None
         self.writer = CapturedWriter(target, captures, limit_bytes=limit_bytes, exact=exact)
 

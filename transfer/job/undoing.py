@@ -18,10 +18,12 @@ from pathlib import Path
 import msgspec
 
 from transfer.codec import resp
-from transfer.codec.archive.undo import AgainNote, TookNote
+from transfer.codec.archive.undo import AgainNote, LibraryNote, TookNote
 from transfer.codec.dump import stamp
 from transfer.codec.fingerprint import NOTHING, Intended, fingerprint
-from transfer.endpoint.archive.undo import Captured, entries, size_of
+from transfer.endpoint.archive.undo import Captured, Entry, entries, libraries, size_of
+from transfer.endpoint.file.age import Identities
+from transfer.endpoint.file.kinds import keys_of
 from transfer.endpoint.redis.changing import AsyncGroups, Group
 from transfer.endpoint.redis.leftovers import remove_temporaries
 from transfer.endpoint.redis.looking import ALREADY, OTHERS, Change
@@ -80,15 +82,22 @@ class UndoArchiveReader:
     Raises, everywhere: FormatError: it is damaged.
     """
 
-    def __init__(self, folder: Path, spill_dir: str = "") -> None:
-        self.folder, self._spill_dir = folder, spill_dir
+    def __init__(self, folder: Path, spill_dir: str = "", identities: Identities = ()) -> None:
+        self.folder, self._spill_dir, self._identities = folder, spill_dir, identities
         self._histories: dict[bytes, _History] = {}
+
+    def _entries(self) -> Iterator[Entry]:
+        return entries(self.folder, self._identities)
+
+    def libraries(self) -> dict[bytes, LibraryNote]:
+        """What the job did to function libraries."""
+        return libraries(self.folder, self._identities)
 
     def look_through(self) -> Contents:
         """Read all of it once: what it holds."""
         found, seen = Contents(self.folder, size_of(self.folder)), BucketStore(0, spill_dir=self._spill_dir)
         try:
-            for entry in entries(self.folder):
+            for entry in self._entries():
                 if isinstance(entry, (Captured, AgainNote)):
                     seen.add_joined(b"".join(hashes_of_names(entry.db, entry.names)), b"")
                 if isinstance(entry, Captured):
@@ -104,7 +113,7 @@ class UndoArchiveReader:
 
     def _fill_histories(self) -> None:
         places: dict[int, list[tuple[int, _History]]] = {}
-        for entry in entries(self.folder):
+        for entry in self._entries():
             if isinstance(entry, TookNote):
                 for place, history in places.pop(entry.number, ()):
                     if entry.places is None or place in entry.places:
@@ -118,7 +127,7 @@ class UndoArchiveReader:
 
     def groups(self, target: Server, *, always: bool) -> Iterator[Group]:
         """What is to be put back, each name once. *always*: whatever it holds now."""
-        for entry in entries(self.folder):
+        for entry in self._entries():
             if not isinstance(entry, Captured):
                 continue
             changes = []
@@ -155,7 +164,7 @@ class UndoRun(Act):
         super().__init__(request, observer, store, report)
         folder = Path(request.source.path)
         self._undone, self._planner = folder.name, planner
-        self._archive = UndoArchiveReader(folder, request.spill_dir)
+        self._archive = UndoArchiveReader(folder, request.spill_dir, keys_of(request.identity))
         self._others: set[bytes] = set()
 
     async def planned(self) -> CopyPlan:
@@ -168,7 +177,7 @@ class UndoRun(Act):
 
     async def _put_back_libraries(self) -> None:
         always = CHANGED_SINCE in self.request.allow
-        done = await undo_libraries(self._archive.folder, self.target, self.keep_library, always=always)
+        done = await undo_libraries(self._archive.libraries(), self.target, self.keep_library, always=always)
         if done.restored:
             self.report.notes.append(f"function libraries put back: {done.restored:,}")
         self.left_as_found(done.left)

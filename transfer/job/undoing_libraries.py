@@ -5,11 +5,11 @@ archive -> what was there, what the job left -> there now? -> kept in the undo's
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 
 import msgspec
 
-from transfer.endpoint.archive.undo import libraries
+from transfer.codec.archive.undo import LibraryNote
 from transfer.endpoint.redis.functions import (
     FunctionsRefusedError,
     Keep,
@@ -29,15 +29,16 @@ class LibrariesUndone(msgspec.Struct):
     left: list[str] = msgspec.field(default_factory=list)
 
 
-async def undo_libraries(folder: Path, target: Server, keep: Keep | None, *, always: bool) -> LibrariesUndone:
-    """Put back what the archive in *folder* says, where the present code is what the job left; *always*: everywhere.
+async def undo_libraries(
+    told: Mapping[bytes, LibraryNote], target: Server, keep: Keep | None, *, always: bool
+) -> LibrariesUndone:
+    """Put back what is *told* of each library, where the present code is what the job left; *always*: everywhere.
 
     Raises:
-        FormatError: the archive is damaged.
         StateFullError: what is there cannot be kept.
     """
     done = LibrariesUndone()
-    if not (told := libraries(folder)):
+    if not told:
         return done
     try:
         there = {library.name: library.code for library in await target.asked(libraries_of)}

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from transfer.cli.options import PLACE, Acting, What
+from transfer.cli.options_files import Sealing
 from transfer.model.errors import PlaceError, UsageError
 
 
@@ -14,7 +15,8 @@ def clear(
     url: Annotated[str, PLACE],
     /,
     *,
-    what: What = What(),  # noqa: B008 - frozen, as is the next
+    what: What = What(),  # noqa: B008 - frozen, as are all below
+    sealing: Sealing = Sealing(),  # noqa: B008
     acting: Acting = Acting(),  # noqa: B008
 ) -> int:
     """Delete the keys of a server that pass the filters; without any, all of them.
@@ -41,5 +43,6 @@ def clear(
         address,
         acting,
         what=what,
+        sealing=sealing,
     )
     return conduct(mover(request, "clear"), request, acting.talk, no_input=acting.consent.no_input)

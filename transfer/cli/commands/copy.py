@@ -6,6 +6,7 @@ from typing import Annotated
 
 from transfer.cli.commands.moving import move
 from transfer.cli.options import PLACE, Moving
+from transfer.cli.options_files import Sealing
 
 
 def copy(
@@ -13,7 +14,8 @@ def copy(
     target: Annotated[str, PLACE],
     /,
     *,
-    moving: Moving = Moving(),  # noqa: B008 - frozen
+    sealing: Sealing = Sealing(),  # noqa: B008 - frozen, as is the next
+    moving: Moving = Moving(),  # noqa: B008
 ) -> int:
     """Move every key that passes the filters, with its deadline; then verify.
 
@@ -28,4 +30,4 @@ def copy(
     target
         Where they go.
     """
-    return move(source, target, "copy", moving)
+    return move(source, target, "copy", moving, sealing=sealing)

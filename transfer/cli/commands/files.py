@@ -6,7 +6,7 @@ from typing import Annotated
 
 from transfer.cli.commands.moving import move
 from transfer.cli.options import PLACE, Moving
-from transfer.cli.options_files import Opening, Packing, Rescue, Trial
+from transfer.cli.options_files import Opening, Packing, Rescue, Sealing, Trial
 
 
 def import_(
@@ -16,6 +16,7 @@ def import_(
     *,
     opening: Opening = Opening(),  # noqa: B008 - frozen, as are all below
     rescue: Rescue = Rescue(),  # noqa: B008
+    sealing: Sealing = Sealing(),  # noqa: B008
     moving: Moving = Moving(),  # noqa: B008
 ) -> int:
     """Bring the keys of a file to a live server, without a stop of it; then verify.
@@ -30,7 +31,7 @@ def import_(
     target
         Where its keys go: the URL of a server.
     """
-    return move(file, target, "import", moving, rescue=rescue, opening=opening)
+    return move(file, target, "import", moving, rescue=rescue, opening=opening, sealing=sealing)
 
 
 def export(
@@ -39,6 +40,7 @@ def export(
     /,
     *,
     packing: Packing = Packing(),  # noqa: B008 - frozen, as are all below
+    sealing: Sealing = Sealing(),  # noqa: B008
     trial: Trial = Trial(),  # noqa: B008
     moving: Moving = Moving(),  # noqa: B008
 ) -> int:
@@ -54,4 +56,4 @@ def export(
         What is made: name.xfer, an archive, name.xfer.age, an encrypted one, `-`, one on standard output, name.rdb,
         from which servers can be started, name.jsonl, a row a key, or name.txt, names alone, as --keys-from reads them.
     """
-    return move(source, file, "export", moving, packing=packing, trial=trial)
+    return move(source, file, "export", moving, packing=packing, sealing=sealing, trial=trial)

@@ -8,6 +8,7 @@ import msgspec
 from cyclopts import Parameter
 
 from transfer.cli.options import Consent, Store, Talk
+from transfer.cli.options_files import Opening
 from transfer.model.plan import CopyRequest
 
 
@@ -15,14 +16,15 @@ def resume(
     job: Annotated[str, Parameter(show_default=False)] = "",
     /,
     *,
-    store: Store = Store(),  # noqa: B008 - frozen, as are all below
+    opening: Opening = Opening(),  # noqa: B008 - frozen, as are all below
+    store: Store = Store(),  # noqa: B008
     talk: Talk = Talk(),  # noqa: B008
     consent: Consent = Consent(),  # noqa: B008
 ) -> int:
     """Go on with an interrupted copy, as it was asked for; then verify, in full unless --verify none was said.
 
     Passwords are not kept: those that were in the URLs are taken from TRANSFER_SOURCE_PASSWORD and
-    TRANSFER_TARGET_PASSWORD, or asked for on a terminal.
+    TRANSFER_TARGET_PASSWORD, or asked for on a terminal. Where the undo archive is encrypted, --identity opens it.
 
     Parameters
     ----------
@@ -32,6 +34,7 @@ def resume(
     from transfer.cli.commands.moving import mover
     from transfer.cli.conduct import conduct
     from transfer.cli.request import allowed_hazards
+    from transfer.cli.request_files import identity_file
     from transfer.job.claim import reopen, restored, resumable
     from transfer.job.store import JobStore
 
@@ -40,7 +43,9 @@ def resume(
         found = resumable(kept, job)
         asked = _ready(restored(found.whole), store, consent)
         reopen(kept, found.job)
-    request = msgspec.structs.replace(asked, allow=asked.allow | more)
+    request = msgspec.structs.replace(
+        asked, allow=asked.allow | more, identity=identity_file(opening) or asked.identity
+    )
 
     run = mover(request, found.command, found.job)
     return conduct(run, request, talk, no_input=consent.no_input)

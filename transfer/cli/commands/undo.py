@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from transfer.cli.options import Acting
+from transfer.cli.options_files import Opening, Sealing
 from transfer.model.endpoint import ARCHIVE_SCHEME, Address
 
 
@@ -14,12 +15,15 @@ def undo(
     job: Annotated[str, Parameter(show_default=False)],
     /,
     *,
-    acting: Acting = Acting(),  # noqa: B008 - frozen
+    opening: Opening = Opening(),  # noqa: B008 - frozen, as are all below
+    sealing: Sealing = Sealing(),  # noqa: B008
+    acting: Acting = Acting(),  # noqa: B008
 ) -> int:
     """Put back what a job changed at its target, where nobody changed it since; the rest is listed (exit 7).
 
     --allow changed-since writes over later changes, too. An undo keeps what it writes over: it can be undone. The
-    target's password, if it has one, is taken from TRANSFER_TARGET_PASSWORD, or asked for on a terminal.
+    target's password, if it has one, is taken from TRANSFER_TARGET_PASSWORD, or asked for on a terminal. An archive
+    that was encrypted is opened by --identity; what is kept now is encrypted for the same KEYs, or for --encrypt-to.
 
     Parameters
     ----------
@@ -43,5 +47,7 @@ def undo(
         target,
         acting,
         undo_dir=asked.undo_dir,
+        opening=opening,
+        sealing=sealing if sealing.encrypt_to else Sealing(asked.encrypt_to),
     )
     return conduct(mover(request, "undo"), request, acting.talk, no_input=acting.consent.no_input)

@@ -7,6 +7,7 @@
 Rule 1: folder 0700, files 0600, opened O_EXCL: nothing that is there is written to, and no link is followed.
 Rule 2: files only grow. A process that goes on with a job begins a file of its own.
 Rule 3: one fsync serves every capture written before it began: several writers share them.
+Rule 4: where there are recipients, what is appended is encrypted first, each part by itself (0001.xfer.parts).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import anyio
 import anyio.to_thread
@@ -37,6 +39,8 @@ from transfer.codec.archive.undo import (
 )
 from transfer.codec.archive.writer import ArchiveWriter, Sealed, seal
 from transfer.codec.fingerprint import Intended
+from transfer.endpoint.archive.parts import PARTS_ENDING, part, plain_parts
+from transfer.endpoint.file.age import Identities, Recipients
 from transfer.model.crash import crash, point
 from transfer.model.errors import FileMissingError, FormatError, StateFullError
 
@@ -74,12 +78,14 @@ Entry = Captured | AgainNote | TookNote
 class UndoArchive:
     """Appends to the archive in *folder*; the file is made with the first capture.
 
+    *recipients*: for whom it is encrypted, if it is.
+
     Attributes:
         size_bytes: of what this process wrote.
     """
 
-    def __init__(self, folder: Path, head: Head) -> None:
-        self.folder, self._head = folder, head
+    def __init__(self, folder: Path, head: Head, recipients: Recipients = ()) -> None:
+        self.folder, self._head, self._recipients = folder, head, recipients
         self._number = 1
         self._writer = ArchiveWriter(_LEVEL)
         self._file = -1
@@ -154,7 +160,8 @@ class UndoArchive:
         try:
             for folder in (self.folder.parent, self.folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            name = f"{len(files_of(self.folder)) + 1:04d}{_ENDING}"
+            parts = PARTS_ENDING if self._recipients else ""
+            name = f"{len(files_of(self.folder)) + 1:04d}{_ENDING}{parts}"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             self._file = os.open(self.folder / name, flags, 0o600)
             for folder in (self.folder, self.folder.parent, self.folder.parent.parent):
@@ -166,6 +173,8 @@ class UndoArchive:
     def _append(self, data: bytes) -> None:
         if self._failure is not None:  # a frame may be torn there: what came behind it could not be read
             raise self._failure
+        if self._recipients:
+            data = part(data, self._recipients)
         left = memoryview(data)
         try:
             while left:
@@ -204,7 +213,8 @@ async def _sealed(columns: Columns) -> Sealed | None:
 
 def files_of(folder: Path) -> list[Path]:
     """The files of an archive, in the order they were written; none if there is no such folder."""
-    return sorted(folder.glob(f"[0-9]*{_ENDING}"))
+    endings = (_ENDING, _ENDING + PARTS_ENDING)
+    return sorted(path for path in folder.glob(f"[0-9]*{_ENDING}*") if path.name.endswith(endings))
 
 
 def size_of(folder: Path) -> int:
@@ -212,16 +222,17 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in files_of(folder))
 
 
-def entries(folder: Path) -> Iterator[Entry]:
-    """What stands in the archive in *folder*, in the order it was written.
+def entries(folder: Path, identities: Identities = ()) -> Iterator[Entry]:
+    """What stands in the archive in *folder*, in the order it was written; *identities* open an encrypted one.
 
     Raises:
         FileMissingError: there is none, or it cannot be read.
         FormatError: it is damaged.
+        UsageError, WrongKeyError: it is encrypted, and there is no identity, or none that opens it.
     """
     keys: Keys | None = None
     gone: Tombstones | None = None
-    for item in _items_of(folder):
+    for item in _items_of(folder, identities):
         match item:
             case Head():
                 keys = gone = None
@@ -238,13 +249,13 @@ def entries(folder: Path) -> Iterator[Entry]:
                     yield note
 
 
-def _items_of(folder: Path) -> Iterator[Item]:
+def _items_of(folder: Path, identities: Identities) -> Iterator[Item]:
     paths = files_of(folder)
     if not paths:
         raise FileMissingError("there is no undo archive", where=str(folder))
     for path in paths:
         try:
-            yield from _items(path)
+            yield from _items(path, identities)
         except FormatError as error:
             error.where = str(path)
             raise
@@ -252,7 +263,7 @@ def _items_of(folder: Path) -> Iterator[Item]:
             raise FileMissingError(f"the undo archive cannot be read: {error.strerror}", where=str(path)) from None
 
 
-def libraries(folder: Path) -> dict[bytes, LibraryNote]:
+def libraries(folder: Path, identities: Identities = ()) -> dict[bytes, LibraryNote]:
     """What the archive in *folder* says of function libraries: of each what was there, and what the job left.
 
     Of one that was written several times the first is told as it was, unless others wrote it between.
@@ -260,7 +271,7 @@ def libraries(folder: Path) -> dict[bytes, LibraryNote]:
     Raises: as `entries`.
     """
     found: dict[bytes, LibraryNote] = {}
-    for item in _items_of(folder):
+    for item in _items_of(folder, identities):
         if isinstance(item, Note) and (note := read_library(item)) is not None:
             known = found.get(note.name)
             ours = known is not None and note.before in (known.before, known.after)
@@ -268,13 +279,18 @@ def libraries(folder: Path) -> dict[bytes, LibraryNote]:
     return found
 
 
-def _items(path: Path) -> Iterator[Item]:
+def _items(path: Path, identities: Identities) -> Iterator[Item]:
     reader = ArchiveReader(torn=True)
     with path.open("rb") as file:
-        while data := file.read(_READ_BYTES):
+        for data in plain_parts(file, path, identities) if path.suffix == PARTS_ENDING else _pieces(file):
             reader.feed(data)
             yield from reader.take()
     reader.finish()
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    while data := file.read(_READ_BYTES):
+        yield data
 
 
 def _captured(note: CapturedNote, keys: Keys | None, gone: Tombstones | None) -> Captured:

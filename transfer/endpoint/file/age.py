@@ -27,6 +27,7 @@ _MOST_KEY_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 18
 _KEY_LINES = ("AGE-SECRET-KEY-",)
 _SSH_KEY = "-----BEGIN"
+_NO_KEY = "no identity given opens this file"
 
 Recipients = Sequence[Any]
 Identities = Sequence[Any]
@@ -113,6 +114,27 @@ def own_key() -> tuple[Recipients, Identities]:
     """A pair of keys that nobody else has: by it a process reads what it wrote for others, as long as it runs."""
     identity = _pyrage().x25519.Identity.generate()
     return [identity.to_public()], [identity]
+
+
+def encrypted(data: bytes, recipients: Recipients) -> bytes:
+    """*data* as an age file."""
+    return bytes(_pyrage().encrypt(data, list(recipients)))
+
+
+def decrypted(data: bytes, identities: Identities, path: Path, offset: int) -> bytes:
+    """What is in the age file *data*, which stands at *offset* of the file at *path*.
+
+    Raises:
+        WrongKeyError: no identity opens it.
+        ChecksumError: it is damaged.
+    """
+    age = _pyrage()
+    try:
+        return bytes(age.decrypt(data, list(identities)))
+    except age.DecryptError as error:
+        if "No matching keys" in str(error):
+            raise WrongKeyError(_NO_KEY, where=str(path)) from None
+        raise ChecksumError("the encrypted file is damaged", where=str(path), offset=offset) from None
 
 
 class _Watched:
@@ -265,7 +287,7 @@ class AgeReader(io.RawIOBase):
     def _meaning(self, failure: BaseException) -> BaseException:
         where = str(self._path)
         if isinstance(failure, _pyrage().DecryptError):
-            return WrongKeyError("no identity given opens this file", where=where)
+            return WrongKeyError(_NO_KEY, where=where)
         if isinstance(failure, OSError) and failure.errno is None:  # pyrage's own, of what it decrypts
             text = f"the encrypted file is damaged or cut: {self._at:,} plain bytes before that are good"
             return ChecksumError(text, where=where, offset=self._at)

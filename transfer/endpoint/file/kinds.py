@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from transfer.endpoint.archive.walk import ArchiveWalk, Opener
-from transfer.endpoint.file.age import AgeReader, identities_of
+from transfer.endpoint.file.age import AgeReader, Identities, identities_of
 from transfer.endpoint.file.block import Walk
 from transfer.endpoint.jsonl.walk import JsonlWalk
 from transfer.endpoint.rdb.walk import RdbWalk
@@ -46,6 +46,13 @@ def walk_of(path: Path, *, identity: str = "", deep: bool = False, salvage: bool
 def _opener(path: Path, identity: str) -> Opener:
     if not identity:
         raise UsageError("this archive is encrypted", where=str(path), hint="--identity FILE: the key that opens it")
-    secret = environment_secret(_SECRET_OF_IDENTITY)
-    keys = identities_of(Path(identity), secret.reveal() if secret is not None else "")
+    keys = keys_of(identity)
     return lambda path: cast(BinaryIO, AgeReader(path, keys))
+
+
+def keys_of(identity: str) -> Identities:
+    """The keys in the file *identity*; none for "". Raises: as `identities_of`."""
+    if not identity:
+        return ()
+    secret = environment_secret(_SECRET_OF_IDENTITY)
+    return identities_of(Path(identity), secret.reveal() if secret is not None else "")

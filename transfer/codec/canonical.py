@@ -23,13 +23,14 @@ Layout of a HyperLogLog: redis/src/hyperloglog.c.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import chain
 
 from transfer.model.value import (
     HashValue,
     ListValue,
+    Pending,
     SetValue,
     SortedSetValue,
     StreamGroup,
@@ -45,6 +46,8 @@ DIGEST_BYTES = 16
 _HEADER_BYTES, _DENSE, _SPARSE = 16, 0, 1
 _REGISTERS, _REGISTER_BITS = 1 << 14, 6
 _DENSE_BYTES = _REGISTERS * _REGISTER_BITS // 8
+LETTERS = {"string": b"s", "list": b"l", "set": b"e", "zset": b"z", "hash": b"h", "stream": b"x"}
+"""What the canonical bytes of a type begin with; of a HyperLogLog it is `p`."""
 _u64, _i64, _f64, _id = struct.Struct(">Q"), struct.Struct(">q"), struct.Struct(">d"), struct.Struct(">QQ")
 _NEVER = -1
 
@@ -55,6 +58,11 @@ StreamCounters = tuple[int | None, StreamId | None, tuple[int | None, ...]]
 def digest(value: Value) -> bytes:
     """The 16 bytes that stand for *value*."""
     return blake2b(b"".join(_canonical(value)), digest_size=DIGEST_BYTES).digest()
+
+
+def running(kind: str) -> blake2b:
+    """A sum to feed with the bytes of a value of type *kind*, part by part."""
+    return blake2b(LETTERS[kind], digest_size=DIGEST_BYTES)
 
 
 def stream_counters(value: StreamValue) -> StreamCounters:
@@ -69,46 +77,83 @@ def _canonical(value: Value) -> Iterable[bytes]:
             registers = _registers(value.data)
             return (b"s", value.data) if registers is None else (b"p", registers)
         case ListValue():
-            return chain((b"l",), _texts(value.items))
+            return chain((b"l",), texts(value.items))
         case SetValue():
-            return chain((b"e",), _texts(sorted(value.members)))
+            return chain((b"e",), texts(sorted(value.members)))
         case SortedSetValue():
             scores = sorted(value.scores.items())
-            return chain((b"z",), *((*_texts((member,)), _f64.pack(score + 0.0)) for member, score in scores))
+            return chain((b"z",), *((*texts((member,)), of_score(score)) for member, score in scores))
         case HashValue():
             until, rows = value.deadlines.get, sorted(value.fields.items())
-            return chain((b"h",), *((*_texts(row), _i64.pack(until(row[0], _NEVER))) for row in rows))
+            return chain((b"h",), *((*texts(row), of_deadline(until(row[0], _NEVER))) for row in rows))
         case StreamValue():
             return chain((b"x",), _stream(value))
 
 
-def _texts(items: Iterable[bytes]) -> Iterator[bytes]:
+def texts(items: Iterable[bytes]) -> Iterator[bytes]:
+    """Texts one behind another."""
     for item in items:
         yield _u64.pack(len(item))
         yield item
 
 
+def of_score(score: float) -> bytes:
+    """The score of a member."""
+    return _f64.pack(score + 0.0)
+
+
+def of_deadline(expire_at_ms: int) -> bytes:
+    """The deadline of a field."""
+    return _i64.pack(expire_at_ms)
+
+
+def of_count(count: int) -> bytes:
+    """How many there are."""
+    return _u64.pack(count)
+
+
+def of_id(found: StreamId) -> bytes:
+    """The id of an entry."""
+    return _id.pack(*found)
+
+
+def of_entries(entries: Iterable[tuple[StreamId, Sequence[bytes]]]) -> Iterator[bytes]:
+    """Entries of a stream, behind their count."""
+    for found, fields in entries:
+        yield of_id(found)
+        yield of_count(len(fields))
+        yield from texts(fields)
+
+
+def of_pending(pending: Iterable[Pending]) -> Iterator[bytes]:
+    """Pending entries of a group, in the order of their ids, behind their count."""
+    for item in pending:
+        yield of_id(item.id)
+        yield from texts((item.consumer,))
+        yield of_count(item.deliveries)
+
+
+def group_head(group: StreamGroup, pending: int) -> Iterator[bytes]:
+    """What comes before the *pending* entries of a group."""
+    yield from texts((group.name,))
+    yield of_id(group.last_id)
+    yield of_count(pending)
+
+
+def group_end(group: StreamGroup) -> Iterator[bytes]:
+    """What comes after them."""
+    yield of_count(len(group.consumers))
+    yield from texts(sorted(group.consumers))
+
+
 def _stream(value: StreamValue) -> Iterator[bytes]:
-    yield _u64.pack(len(value.entries))
-    for found, fields in value.entries:
-        yield _id.pack(*found)
-        yield _u64.pack(len(fields))
-        yield from _texts(fields)
-    yield _id.pack(*value.last_id)
+    yield of_count(len(value.entries))
+    yield from of_entries(value.entries)
+    yield of_id(value.last_id)
     for group in sorted(value.groups, key=lambda group: group.name):
-        yield from _group(group)
-
-
-def _group(group: StreamGroup) -> Iterator[bytes]:
-    yield from _texts((group.name,))
-    yield _id.pack(*group.last_id)
-    yield _u64.pack(len(group.pending))
-    for item in sorted(group.pending, key=lambda item: item.id):
-        yield _id.pack(*item.id)
-        yield from _texts((item.consumer,))
-        yield _u64.pack(item.deliveries)
-    yield _u64.pack(len(group.consumers))
-    yield from _texts(sorted(group.consumers))
+        yield from group_head(group, len(group.pending))
+        yield from of_pending(sorted(group.pending, key=lambda item: item.id))
+        yield from group_end(group)
 
 
 def _registers(data: bytes) -> bytes | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from functools import partial
 
 import anyio
 
@@ -15,6 +16,7 @@ from transfer.endpoint.file.chosen import ChosenNames
 from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.file.index import WIDTH_BYTES
 from transfer.endpoint.file.keyspace import FileKeyspace
+from transfer.endpoint.redis.big.digests import CanonicalDigest, Digests, PairDigest
 from transfer.endpoint.redis.keyspace import LiveKeyspace
 from transfer.endpoint.redis.server import Server
 from transfer.job.engine import Engine
@@ -84,8 +86,8 @@ async def march(
     files = isinstance(left, DataFile) or isinstance(right, DataFile)
     limit_bytes = _WHOLE_BYTES if files else held_bytes(request)
     async with (
-        keyspace_of(left, limit_bytes, observer, throttles[0], request.keys_from, request.spill_dir) as here,
-        keyspace_of(right, limit_bytes, observer, throttles[1]) as there,
+        keyspace_of(left, limit_bytes, observer, throttles[0], request, request.keys_from) as here,
+        keyspace_of(right, limit_bytes, observer, throttles[1], request) as there,
     ):
         comparison = March(
             here,
@@ -171,18 +173,23 @@ def held_bytes(request: CopyRequest) -> int:
     return min(max(_LEAST_BYTES, request.max_memory_bytes // _HELD_SHARE), largest_value_bytes(request))
 
 
+def digests_of(request: CopyRequest) -> Digests:
+    """What stands for values that come in pieces: canonical ones are the same as of values that are taken whole."""
+    return partial(CanonicalDigest, spill_dir=request.spill_dir) if request.digest == "canonical" else PairDigest
+
+
 @asynccontextmanager
 async def keyspace_of(
     place: Server | DataFile,
     limit_bytes: int,
     observer: Observer,
     throttle: Throttle,
+    request: CopyRequest,
     keys_from: str = "",
-    spill_dir: str = "",
 ) -> AsyncIterator[LiveKeyspace | FileKeyspace]:
     """The keys of *place* for the length of the block; values above *limit_bytes* come in pieces."""
     if isinstance(place, DataFile):
-        async with choosing(place, keys_from, spill_dir) as chosen:
+        async with choosing(place, keys_from, request.spill_dir) as chosen:
             yield FileKeyspace(place, chosen)
         return
     keyspace = LiveKeyspace(
@@ -192,6 +199,7 @@ async def keyspace_of(
         keys_from=keys_from,
         on_wait=observer.warning,
         throttle=throttle,
+        digests=digests_of(request),
     )
     try:
         yield keyspace

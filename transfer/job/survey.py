@@ -60,9 +60,7 @@ async def _survey(
     meter: Meter,
     throttle: Throttle,
 ) -> None:
-    async with keyspace_of(
-        server, held_bytes(request), observer, throttle, request.keys_from, request.spill_dir
-    ) as place:
+    async with keyspace_of(server, held_bytes(request), observer, throttle, request, request.keys_from) as place:
         survey = Survey(
             place,
             dbs,

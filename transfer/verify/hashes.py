@@ -5,7 +5,7 @@
 
 Rule 1: what cannot be decoded (a module's type) is hashed by its bytes in both.
 Rule 2: values too large to be held whole (8 MiB, or a twentieth of --max-memory) are hashed in pieces in both, see
-        LargeValue.
+        LargeValue; their canonical digest is the same as if they had been held.
 """
 
 from __future__ import annotations

@@ -121,9 +121,8 @@ def _alone_lines(found: VerifyResult, paint: Paint) -> list[str]:
         lines.append("  digests: of payloads as this server packs them; --digest canonical makes comparable ones")
     if found.in_pieces:
         values = some(found.in_pieces, "large value", "was", "were")
-        lines.append(
-            f"  {values} hashed in pieces: digests compare with those of servers read with the same --max-memory"
-        )
+        same = "" if canonical else ": digests compare with those of servers read with the same --max-memory"
+        lines.append(f"  {values} hashed in pieces{same}")
     return lines
 
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 import anyio
 import msgspec
 
+from transfer.endpoint.redis.big.digests import Digests, PairDigest
 from transfer.endpoint.redis.info import read_info
 from transfer.endpoint.redis.keyfile import key_pages
 from transfer.endpoint.redis.large import LargeValue, read_large
@@ -49,6 +50,7 @@ class LiveKeyspace:
         keys_from: a file of key names, given by `pages` instead of what SCAN finds.
         on_wait: told when the server keeps us waiting.
         throttle: how much may be asked for at once.
+        digests: what stands for values that come in pieces.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class LiveKeyspace:
         keys_from: str = "",
         on_wait: Callable[[str], None] = lambda text: None,
         throttle: Throttle = UNTHROTTLED,
+        digests: Digests = PairDigest,
     ) -> None:
         self.server = server
         self.vendor = server.identity.vendor
@@ -68,7 +71,7 @@ class LiveKeyspace:
         self._limit_bytes = limit_bytes
         self._page_keys = page_keys
         self._keys_from = keys_from
-        self._throttle = throttle
+        self._throttle, self._digests = throttle, digests
         self._links = Links(
             server,
             cap_bytes=cap_bytes or limit_bytes + (16 << 20),
@@ -167,7 +170,7 @@ class LiveKeyspace:
         if not field_deadlines:
             features = msgspec.structs.replace(features, field_ttl=False)  # then nobody asks for them
         try:
-            return await read_large(link, key, features, throttle=self._throttle)
+            return await read_large(link, key, features, throttle=self._throttle, digests=self._digests)
         except OversizedReplyError as error:
             return LargeValue("unknown", b"", 0, NO_DEADLINE, problem=f"an item is too large: {error.message}")
         except BaseException:

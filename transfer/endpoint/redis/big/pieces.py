@@ -67,7 +67,11 @@ def cardinality_command(kind: str, key: bytes) -> bytes:
 
 
 class PieceReader:
-    """Reads one key over one link, which nobody else may use until `end` or `let_go`."""
+    """Reads one key over one link, which nobody else may use until `end` or `let_go`.
+
+    Attributes:
+        seen: items that came, repeated ones among them.
+    """
 
     def __init__(
         self,
@@ -130,6 +134,14 @@ class PieceReader:
         info = await self._info()
         self._groups = _groups(info)
         return parse_stream(info)
+
+    async def length(self) -> int:
+        """How many entries a stream has."""
+        return int(await self._command(_COUNTS["stream"], self.key))
+
+    def pending_count(self, group: StreamGroup) -> int:
+        """How many pending entries a *group* of `stream` has."""
+        return next(int(count) for name, _, _, count, *_ in self._groups or () if name == group.name)
 
     async def pending(self, group: StreamGroup) -> AsyncIterator[list[Pending]]:
         """Pending entries of a *group* of `stream`, by id.

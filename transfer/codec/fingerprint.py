@@ -49,6 +49,25 @@ def fingerprint(dump: bytes, *, exact: bool) -> bytes:
     return _as(_ITEMS if exact else _CANONICAL, dump)
 
 
+def fingerprints(dumps: list[bytes]) -> bytes:
+    """`fingerprint` of each of *dumps*, in one, where whoever gives them back has the settings of who made them."""
+    digest = xxhash.xxh3_128_digest
+    return b"".join(
+        [
+            fingerprint(dump, exact=True) if dump[0] in _HASH_TABLES else _AS_IS + digest(dump[:-FOOTER_BYTES])
+            for dump in dumps
+        ]
+    )
+
+
+def reordered(left: list[bytes | None], right: list[bytes]) -> bool:
+    """Whether one of *left* may be the one of *right* beside it but for the order of a hash table."""
+    return any(
+        ours is not None and ours[0] in _HASH_TABLES and len(ours) == len(theirs) and alike(ours, 0, theirs, 0, 0)
+        for ours, theirs in zip(left, right, strict=True)
+    )
+
+
 def of_value(value: Value) -> bytes:
     """The digest of a value."""
     return _CANONICAL + canonical.digest(value)

@@ -58,10 +58,11 @@ def restore_all(keys: list[bytes], dumps: list[bytes], sizes: list[int], *, repl
 
     *sizes*: the bytes of each dump.
     """
-    if replace or max(sizes) >= _READY or max(map(len, keys)) >= _READY:
+    if not keys or max(sizes) >= _READY or max(map(len, keys)) >= _READY:
         return b"".join([restore(key, dump, -1, replace=replace) for key, dump in zip(keys, dumps, strict=True)])
-    heads, lengths = map(_RESTORE.__getitem__, map(len, keys)), map(_NO_DEADLINE.__getitem__, sizes)
-    return b"".join(chain.from_iterable(zip(heads, keys, lengths, dumps, strict=True)))[2:] + b"\r\n"
+    ready, end = (_RESTORE_REPLACE, _REPLACE) if replace else (_RESTORE, b"\r\n")
+    heads, lengths = map(ready.__getitem__, map(len, keys)), map(_NO_DEADLINE.__getitem__, sizes)
+    return b"".join(chain.from_iterable(zip(heads, keys, lengths, dumps, strict=True)))[len(end) :] + end
 
 
 def set_all(keys: list[bytes], values: list[bytes], sizes: list[int], *, replace: bool) -> bytes:
@@ -79,7 +80,9 @@ def _word(size: int) -> bytes:
 _READY = 2048
 """Sizes below this have their pieces ready."""
 _WORD = [_word(size) for size in range(_READY)]
+_REPLACE = b"\r\n$7\r\nREPLACE\r\n"
 _RESTORE = [b"\r\n*4\r\n$7\r\nRESTORE" + word for word in _WORD]
+_RESTORE_REPLACE = [_REPLACE + b"*5\r\n$7\r\nRESTORE" + word for word in _WORD]
 _NO_DEADLINE = [b"\r\n$1\r\n0" + word for word in _WORD]
 
 

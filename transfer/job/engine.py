@@ -16,7 +16,6 @@ import anyio
 
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.big.mover import BigKeys
-from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.conflicts import CONFLICT_CODE
 from transfer.endpoint.redis.folding import FOLD_CODE
 from transfer.endpoint.redis.fullsync.kept import KeptSync
@@ -28,6 +27,7 @@ from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.source import RedisSource
 from transfer.endpoint.redis.tracking import WriteTracker
+from transfer.endpoint.redis.wholesale import BatchWriter
 from transfer.job.sinks import big_keys_of, conflicts_of, sink_of
 from transfer.job.sources import (
     flowing,
@@ -113,7 +113,7 @@ class Engine:
         """What moment the copy is of, by the source's clock; 0 where it is of none."""
         self.mixed = False
         """Whether keys were copied before that moment."""
-        self.captured: CapturedWriter | None = None
+        self.captured: BatchWriter | None = None
         """Changes keys of the target where what they held is kept before."""
         self.rerouted = False
         """Whether some keys may have come by a full sync that broke off, and again by SCAN."""

@@ -12,13 +12,13 @@ from typing import Protocol
 import anyio
 
 from transfer.endpoint.redis.big.mover import BigKeys
-from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.fullsync.kept import KeptSync
 from transfer.endpoint.redis.fullsync.source import FullSyncOptions, FullSyncSource
 from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.server import Server
 from transfer.endpoint.redis.source import RedisSource, SourceOptions
 from transfer.endpoint.redis.tracking import WriteTracker
+from transfer.endpoint.redis.wholesale import BatchWriter
 from transfer.job.trail import Trail
 from transfer.model.plan import CopyPlan, CopyRequest
 from transfer.model.ports import Sink, Source
@@ -55,7 +55,7 @@ class Copying(Protocol):
     tracker: WriteTracker
     governor: Governor
     pace: Pace
-    captured: CapturedWriter | None
+    captured: BatchWriter | None
     trail: Trail
 
 

@@ -17,9 +17,9 @@ from transfer.codec.archive.items import AsOf, Head
 from transfer.endpoint.archive.undo import UndoArchive, entries, files_of, size_of
 from transfer.endpoint.file.age import recipients_of
 from transfer.endpoint.file.kinds import keys_of
-from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.captures import Captures
 from transfer.endpoint.redis.server import Server
+from transfer.endpoint.redis.wholesale import BatchWriter
 from transfer.job.claim import restored
 from transfer.job.database import state_dir
 from transfer.job.rows import Job
@@ -104,7 +104,7 @@ class Keeping:
         if captures is not None and files_of(folder):
             self.archive.go_on(captures.recall(entries(folder, keys_of(request.identity))))
         self.keep_library = self.archive.library if captures is not None else None
-        self.writer = CapturedWriter(target, captures, limit_bytes=limit_bytes, exact=exact)
+        self.writer = BatchWriter(target, captures, limit_bytes=limit_bytes, exact=exact)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -39,6 +39,22 @@ _library = Decoder(tuple[bytes, bytes | None, bytes | None])
 _took = Decoder(tuple[int, Annotated[list[_Count], _Few] | None])
 
 
+class IntendedColumns(msgspec.Struct, frozen=True):
+    """What is to stand under several names: digests in one, deadlines if there are any."""
+
+    digests: bytes
+    deadlines: list[int] | None
+
+    @classmethod
+    def of(cls, intended: list[Intended]) -> IntendedColumns:
+        return cls(b"".join([one.digest for one in intended]), some_deadlines([one.expire_at_ms for one in intended]))
+
+
+def some_deadlines(deadlines: list[int]) -> list[int] | None:
+    """*deadlines* if there are any among them."""
+    return deadlines if max(deadlines, default=NO_DEADLINE) > NO_DEADLINE else None
+
+
 class CapturedNote(msgspec.Struct, frozen=True):
     """Of one group: how many names had a value, how many had none, and what is to stand under each."""
 
@@ -73,12 +89,14 @@ class LibraryNote(msgspec.Struct, frozen=True):
     after: bytes | None
 
 
-def put_captured(note: CapturedNote) -> Note:
-    return Note(CAPTURED, _encode((note.number, note.db, note.present, note.absent, *_columns(note.intended))))
+def put_captured(number: int, db: int, present: int, absent: int, intended: IntendedColumns) -> Note:
+    """A CapturedNote."""
+    return Note(CAPTURED, _encode((number, db, present, absent, intended.digests, intended.deadlines)))
 
 
 def put_again(note: AgainNote) -> Note:
-    return Note(AGAIN, _encode((note.number, note.db, note.names, *_columns(note.intended))))
+    columns = IntendedColumns.of(note.intended)
+    return Note(AGAIN, _encode((note.number, note.db, note.names, columns.digests, columns.deadlines)))
 
 
 def put_took(note: TookNote) -> Note:
@@ -113,12 +131,6 @@ def read_note(note: Note) -> CapturedNote | AgainNote | TookNote | None:
     except (msgspec.MsgspecError, ValueError) as error:
         raise FormatError(f"a note {note.name} of an undo archive cannot be read: {error}") from None
     return None
-
-
-def _columns(intended: list[Intended]) -> tuple[bytes, list[int] | None]:
-    deadlines = [one.expire_at_ms for one in intended]
-    some = max(deadlines, default=NO_DEADLINE) > NO_DEADLINE
-    return b"".join([one.digest for one in intended]), deadlines if some else None
 
 
 def _intended(digests: bytes, deadlines: list[int] | None, count: int) -> list[Intended]:

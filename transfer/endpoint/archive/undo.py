@@ -28,6 +28,7 @@ from transfer.codec.archive.reader import ArchiveReader
 from transfer.codec.archive.undo import (
     AgainNote,
     CapturedNote,
+    IntendedColumns,
     LibraryNote,
     TookNote,
     put_again,
@@ -97,7 +98,7 @@ class UndoArchive:
         """Number groups from *number* on: earlier processes had those before."""
         self._number = number
 
-    async def capture(self, db: int, held: Held, intended: list[Intended]) -> int:
+    async def capture(self, db: int, held: Held, intended: IntendedColumns) -> int:
         """Keep the pre-images of a group and what is *intended*, in the order of the columns, then of the absent.
 
         Returns its number once all of it is on the disk.
@@ -108,7 +109,7 @@ class UndoArchive:
         columns = held.columns
         sealed = await _sealed(columns)
         number = self._next()
-        note = put_captured(CapturedNote(number, db, len(columns.keys), len(held.absent), intended))
+        note = put_captured(number, db, len(columns.keys), len(held.absent), intended)
         parts = [] if sealed is None else [self._writer_at_work().add(sealed)]
         parts += [self._writer_at_work().tombstones(Tombstones(db, held.absent))] if held.absent else []
         self._append(b"".join((*parts, self._writer_at_work().note(note))))

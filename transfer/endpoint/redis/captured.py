@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from transfer.codec import fingerprint as prints
 from transfer.codec import resp
 from transfer.codec.archive.items import Columns
+from transfer.codec.archive.undo import IntendedColumns
 from transfer.codec.dump import FOOTER_BYTES
 from transfer.codec.fingerprint import NOTHING, Intended, alike, same_value
 from transfer.endpoint.archive.undo import Held
@@ -26,7 +27,7 @@ from transfer.endpoint.redis.server import Server
 from transfer.model.crash import crash, point
 from transfer.wire.link import ErrorReply, Link, Reply
 
-_CHANGED = point("undo.changed", "the target has changed captured keys, which is not noted")
+CHANGED = point("undo.changed", "the target has changed captured keys, which is not noted")
 _SEND_BYTES = 1 << 20
 TOO_LARGE = "what it holds is too large to be captured for undo: --allow no-undo writes over it without"
 
@@ -95,7 +96,7 @@ class CapturedWriter(Looker):
         except BaseException:
             self._doubt(db, changes, kept)
             raise
-        crash(_CHANGED)
+        crash(CHANGED)
         self._settle(db, changes, kept, dict(zip(going, done or [], strict=False)))
         for place, answer in zip(going, done if done is not None else [MOVED] * len(going), strict=True):
             answers[place] = answer
@@ -162,7 +163,7 @@ class CapturedWriter(Looker):
                 columns.keys.append(name)
                 columns.bodies.append(now.dump[:-FOOTER_BYTES])
                 columns.deadlines.append(now.expire_at_ms)
-        intended = [changes[place].intended for place in order]
+        intended = IntendedColumns.of([changes[place].intended for place in order])
         return await self._kept.archive.capture(db, Held(columns, absent), intended)
 
     def _doubt(self, db: int, changes: list[Change], kept: list[tuple[int, list[int]]]) -> None:

@@ -10,6 +10,7 @@ Rule 2: an open name that holds what was intended is taken; else somebody wrote,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from struct import unpack
 
 import xxhash
 
@@ -56,15 +57,13 @@ class Captures:
 
     def take(self, db: int, names: list[bytes]) -> None:
         """Writes of this job to *names* took."""
-        bits, hashes = self._bits, list(hashes_of_names(db, names))
-        for digest in hashes:
-            mark = int.from_bytes(digest)
+        bits, joined = self._bits, b"".join(hashes_of_names(db, names))
+        for mark in unpack(f">{len(names)}Q", joined):
             bits[(mark & _PLACES) >> 3] |= 1 << (mark & 7)
             bits[(mark >> _SHIFT & _PLACES) >> 3] |= 1 << (mark >> _SHIFT & 7)
         if self.open:
             for name in names:
                 self.open.pop((db, name), None)
-        joined = b"".join(hashes)
         self._ledger.add(joined, joined)
 
     def doubt(self, db: int, number: int, names: list[bytes], intended: list[Intended]) -> None:

@@ -145,7 +145,16 @@ class Looker:
         self, link: Link, db: int, names: list[bytes], held: list[bytes]
     ) -> tuple[ErrorReply | None, list[Found | ErrorReply]]:
         """Why *names* cannot be watched, or what those of them that are *held* hold from then on."""
-        exact, count, before = self._target.features.pexpiretime, len(held), link.received_bytes
+        before = link.received_bytes
+        watched, replies = await self._watch(link, db, names, held)
+        if isinstance(watched, ErrorReply):
+            await refuse_passing(link, [str(watched)])
+            return watched, []
+        return None, await self._taken_in(link, db, held, replies, before) if held else []
+
+    async def _watch(self, link: Link, db: int, names: list[bytes], held: list[bytes]) -> tuple[Reply, list[Reply]]:
+        """The answers to WATCH of *names*, and to what asks for deadlines, then for payloads, of those *held*."""
+        exact, count = self._target.features.pexpiretime, len(held)
         lives = resp.each(b"PEXPIRETIME" if exact else b"PTTL", held)
         lives = lives if exact else resp.TIME + lives + resp.TIME
         request = resp.command(b"WATCH", *names) + lives + resp.each(b"DUMP", held)
@@ -154,10 +163,7 @@ class Looker:
         except OversizedReplyError:
             self._sizes[db].distrust(held, link.cap_bytes)
             raise
-        if isinstance(watched, ErrorReply):
-            await refuse_passing(link, [str(watched)])
-            return watched, []
-        return None, await self._taken_in(link, db, held, replies, before) if held else []
+        return watched, replies
 
     async def _taken_in(
         self, link: Link, db: int, names: list[bytes], replies: list[Reply], before: int

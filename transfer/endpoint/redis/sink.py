@@ -14,7 +14,6 @@ Rule 3: where what they hold is to be captured (captured.py), none is changed be
 from __future__ import annotations
 
 from transfer.endpoint.redis.bridge import Bridge
-from transfer.endpoint.redis.captured import CapturedWriter
 from transfer.endpoint.redis.conflicts import ConflictPolicy, Conflicts
 from transfer.endpoint.redis.crossing import take_fresh, take_whole
 from transfer.endpoint.redis.folding import Folding
@@ -26,6 +25,7 @@ from transfer.endpoint.redis.patience import Patience
 from transfer.endpoint.redis.rebuild import REFUSED_CODE, Rebuild
 from transfer.endpoint.redis.sending import LARGE_BYTES, UNDECIDED, send_batch, send_captured, send_landings
 from transfer.endpoint.redis.server import Server
+from transfer.endpoint.redis.wholesale import BatchWriter
 from transfer.model.crash import crash, point
 from transfer.model.errors import LinkError
 from transfer.model.ports import HashLedger, Journal, Origin
@@ -64,7 +64,7 @@ class RedisSink:
         landmarks: Landmarks,
         cap_bytes: int = 64 << 20,
         use: str = "",
-        captured: CapturedWriter | None = None,
+        captured: BatchWriter | None = None,
     ) -> None:
         self._captured = captured
         self._source = source
@@ -105,7 +105,7 @@ class RedisSink:
         """Whether *batch* may be sent column by column: nothing is to be changed, claimed or sent in pieces."""
         return (
             self._folding is None
-            and self._captured is None
+            and (self._captured is None or (self._captured.takes_batches and not batch.strings))
             and not self._by_type(batch)
             and not batch.uses
             and max(batch.sizes) <= LARGE_BYTES
@@ -163,9 +163,7 @@ class RedisSink:
         records = self._written.hashed(delivery.db, batch.keys, batch.dumps, batch.deadlines)
         number = self._journal.sent(*records)
         try:
-            answers = await send_batch(
-                link, wire, replace=self._policy.replace, together=self._target.features.transaction_keys
-            )
+            answers = await self._sent(link, delivery.db, wire)
         except BaseException:
             delivery.lost = True
             delivery.unfold()
@@ -182,6 +180,12 @@ class RedisSink:
             return ""
         delivery.unfold()
         return self._sort(delivery, answers)
+
+    async def _sent(self, link: Link, db: int, wire: Batch) -> list[Reply] | None:
+        if self._captured is not None:
+            return await self._captured.write_batch(link, db, wire)
+        together = self._target.features.transaction_keys
+        return await send_batch(link, wire, replace=self._policy.replace, together=together)
 
     async def _send(self, link: Link, delivery: Delivery) -> str:
         """Send all fresh landings; returns a refusal that holds for now ("OOM ..."), else ""."""

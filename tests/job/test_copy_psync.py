@@ -14,13 +14,14 @@ from tests import oracle
 from tests.cli.running import transfer
 from tests.endpoint import corpus
 from tests.job.copying import copied
-from tests.job.filling import fill
+from tests.job.filling import beside, fill, until
 from tests.job.watching import Watching
 from tests.servers import VERSIONS, ask, running, server_context, with_tls
 from transfer.endpoint.redis.fullsync import cost
 from transfer.endpoint.redis.throwaway import ThrowawayServer
 from transfer.model.endpoint import Secret
 from transfer.model.errors import GuardError, LimitError, UsageError
+from transfer.model.report import Verdict
 from transfer.plan import route
 from transfer.wire.replication import FullSync
 
@@ -184,6 +185,30 @@ async def test_auto_takes_a_full_sync_of_a_replica(tmp_path: Path) -> None:
 
             assert (report.route, report.exit, report.keys.written) == ("psync", 0, 1000)
             assert await _forks(primary) == forks
+
+
+async def test_a_replica_that_takes_over_other_data_is_said_to_have(tmp_path: Path) -> None:
+    """The copy is of the data of before: everything differs from what the source holds now, and why is told."""
+    async with running("redis-7.0", *DISKLESS) as primary, running("redis-7.0", *DISKLESS) as other:
+        fill(primary.address, 2000)
+        fill(other.address, 10, 2)
+        async with _replica_of(primary) as replica, running("redis-7.0") as target:
+
+            async def follow_other() -> None:
+                with oracle.client(target.address) as client:
+                    await until(lambda: client.dbsize() > 100)
+                await ask(replica, "REPLICAOF", other.address.host, other.address.port)
+                with oracle.client(replica.address) as client:
+                    await until(lambda: client.dbsize() == 10)
+
+            watching = Watching(consents=True)
+            report = await beside(
+                lambda: copied(replica, target, tmp_path, watching, rate_keys_per_s=500, batch=50), follow_other
+            )
+
+            assert (report.route, report.exit, report.keys.written) == ("psync", 7, 2000)
+            assert {finding.verdict for finding in watching.findings} == {Verdict.CHANGED}
+            assert any("took over another data set" in note for note in report.notes), report.notes
 
 
 async def test_we_never_count_as_a_replica(tmp_path: Path) -> None:

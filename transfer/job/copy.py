@@ -25,7 +25,17 @@ from transfer.job.clocks import Clocks
 from transfer.job.consent import ask_consent, check_approval
 from transfer.job.engine import Engine
 from transfer.job.extra import Extra, LiveNames, Names
-from transfer.job.losses import Gone, deleted, emptied, evicted, expired, gone_at, nothing_passed, remedy
+from transfer.job.losses import (
+    Gone,
+    deleted,
+    emptied,
+    evicted,
+    expired,
+    gone_at,
+    nothing_passed,
+    remedy,
+    taken_over,
+)
 from transfer.job.neighbours import own_name, refuse_living, refuse_neighbours
 from transfer.job.orders import orders_of
 from transfer.job.pacing import Pacing
@@ -299,6 +309,7 @@ class CopyRun:
             else:
                 await self._prove()
                 await clocks.look()
+        self._tell(await taken_over(source))
         self._tell_losses(plan, await gone_at(target))
 
     async def _delete_extra(self, stop: anyio.Event) -> None:

@@ -1,7 +1,11 @@
-"""What the servers lost by themselves while a copy ran: said by name, never left to be guessed from verdicts."""
+"""What the servers lost by themselves while a copy ran: said by name, never left to be guessed from verdicts.
+
+evictions, expiries and deletions at the target; a source that came back empty, or took over other data
+"""
 
 from __future__ import annotations
 
+from transfer.endpoint.file.file import DataFile
 from transfer.endpoint.redis import probe
 from transfer.endpoint.redis.server import Server
 from transfer.model.errors import TransferError
@@ -20,6 +24,19 @@ async def gone_at(target: Server) -> Gone | None:
             return await probe.evicted_and_expired(link)
     except TransferError:
         return None
+
+
+async def taken_over(source: Server | DataFile) -> str:
+    """A sentence, or "" if *source* is no replica, or still has the history that it had when it was opened."""
+    if isinstance(source, DataFile) or source.identity.role == "master":
+        return ""
+    try:
+        now = await source.asked(probe.identify)
+    except TransferError:
+        return ""
+    if not now.syncing and now.continues(source.identity):
+        return ""
+    return "the source, a replica, took over another data set meanwhile: what was copied is of the one before"
 
 
 def _meanwhile(before: Gone | None, after: Gone | None) -> Gone:

@@ -9,6 +9,7 @@ Rule 2: a child that outlives its time limit is killed, and that is a failure.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -223,6 +224,8 @@ def _call(argv: list[str], folder: Path) -> int:
         main(argv)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
+    if code:
+        gc.collect()  # what the traceback of a failure holds
     left = sorted(_open_files() - before)
     (folder / "left_open").write_text(json.dumps(left))
     return code

@@ -229,6 +229,29 @@ def test_a_bug_is_one_clear_line_and_its_traceback_a_file(tmp_path: Path) -> Non
     assert crashes[0].stat().st_mode & 0o777 == 0o600
 
 
+def test_too_few_files_is_a_limit_wherever_it_is_met(tmp_path: Path) -> None:
+    """A module that cannot be read any more is no bug: exit 8, and how many files there may be."""
+    code = (
+        "import errno, transfer.job.copy as copy\n"
+        "async def broken(*_): raise OSError(errno.EMFILE, 'Too many open files', '/lib/module.py')\n"
+        "copy.run_copy = broken\n"
+        "from transfer.cli.app import main; main(['copy', 'redis://a', 'redis://b'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "TRANSFER_STATE": str(tmp_path)},
+    )
+
+    assert done.returncode == 8
+    assert "Too many open files" in done.stderr
+    assert "ulimit -n 1024" in done.stderr
+    assert not list(tmp_path.glob("crash-*"))
+
+
 _SIGNALS = pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 
 

@@ -9,8 +9,10 @@ Rule 2: a bug is one clear line; its traceback goes to a file of the user alone,
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import resource
 import sys
 import time
 import traceback
@@ -20,13 +22,22 @@ from pathlib import Path
 
 from transfer.cli.signals import SIGTERM_EXIT, Terminated
 from transfer.cli.told import with_state
-from transfer.model.errors import AGAIN, RESUME, FormatError, InterruptedRunError, RefusedError, TransferError
+from transfer.model.errors import (
+    AGAIN,
+    RESUME,
+    FormatError,
+    InterruptedRunError,
+    LimitError,
+    RefusedError,
+    TransferError,
+)
 from transfer.model.report import EXIT_ORDER, Report
 from transfer.model.units import some
 from transfer.report.log import redacted
 from transfer.report.names import printable, without_quoted
 
 _CAUSES_TOLD = 3
+_TOO_FEW_FILES = (errno.EMFILE, errno.ENFILE)
 
 
 def failure_of(raised: BaseException, *, state: str = "", debug: bool = False) -> TransferError:
@@ -42,7 +53,10 @@ def failure_of(raised: BaseException, *, state: str = "", debug: bool = False) -
     known = sorted((leaf for leaf in leaves if isinstance(leaf, TransferError)), key=_rank)
     if debug:
         print(_traceback(raised), file=sys.stderr, end="")
-    return known[0] if known else _bug(raised, leaves[0], state)
+    if known:
+        return known[0]
+    few = next((leaf for leaf in leaves if isinstance(leaf, OSError) and leaf.errno in _TOO_FEW_FILES), None)
+    return _too_few_files(few) if few is not None else _bug(raised, leaves[0], state)
 
 
 def error_lines(error: TransferError, job: str = "") -> list[str]:
@@ -109,6 +123,12 @@ def _rank(error: TransferError) -> int:
 
 def _traceback(raised: BaseException) -> str:
     return redacted("".join(traceback.format_exception(raised)))
+
+
+def _too_few_files(error: OSError) -> TransferError:
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    text = f"no file can be opened: {error.strerror}; this process may have {most} open at once"
+    return LimitError(text, where=str(error.filename or ""), hint=f"ulimit -n 1024, then {AGAIN}")
 
 
 def _bug(raised: BaseException, leaf: BaseException, state: str) -> TransferError:

@@ -223,6 +223,24 @@ async def test_foreign_keys_stay_and_are_named_as_before(tmp_path: Path) -> None
         assert len({item["key_b64"] for item in shown["data"]["rejects"]}) == len(shown["data"]["rejects"]) == 60
 
 
+@pytest.mark.parametrize("number", [3, 5, 7, 9])
+async def test_keys_found_equal_before_a_kill_are_counted_once(number: int, tmp_path: Path) -> None:
+    """Read again since their batch was on its way: they stay `already`, and are not written, too."""
+    async with running() as source, running() as target:
+        fill(source.address, KEYS)
+        fill(target.address, KEYS // 2)
+        words = ("--on-conflict", "skip")
+        assert copy(source, target, tmp_path, *words, crash=f"trail.flushed:{number}").exit == -9
+
+        said = resume(tmp_path)
+
+        assert said.exit == 0, said
+        found = counts(said)
+        assert found.pop("already") + found.pop("written") == KEYS
+        assert not found
+        oracle.assert_same(source.address, target.address)
+
+
 @pytest.mark.parametrize("how", [(), ("--hash-keys",)], ids=["names kept", "names hashed"])
 async def test_a_source_that_is_a_stranger_is_refused(how: tuple[str, ...], tmp_path: Path) -> None:
     """Another process with keys of others: none of them is copied; with the right one again it goes on."""

@@ -149,10 +149,13 @@ class Conflicts:
 
         *lost*: it was sent before, and no answer came.
         """
-        wrote = self._wrote(db, name)
-        landed = not wrote and (lost or self._sent(db, name))
-        self._tally.settle("repeated" if wrote else "written" if landed else "already")
-        return self._written if wrote or landed else self._found_equal
+        for known in (self._written, self._found_equal):
+            if known.value_hash(db, name) is not None:
+                self._tally.settle("repeated")
+                return known
+        landed = lost or self._sent(db, name)
+        self._tally.settle("written" if landed else "already")
+        return self._written if landed else self._found_equal
 
     def _sent(self, db: int, name: bytes) -> bool:
         """Whether this job sent something under *name* and never learned what became of it."""

@@ -90,7 +90,7 @@ def _under_strace(bench: Bench, words: Sequence[str], urls: Sequence[str], numbe
 @case("T6", "so few files may be open that connections or the store fail; then without a limit", 60)
 def no_files(bench: Bench) -> None:
     scene = plain(bench)
-    limit = bench.chance.randrange(8, 48)
+    limit = len(os.listdir("/proc/self/fd")) + bench.chance.randrange(1, 40)
 
     def narrow() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))

@@ -21,6 +21,7 @@ from transfer.model.errors import FileMissingError, FormatError, UsageError
 
 _REACH = {
     "copy / migrate": 0.60,
+    "copy / copy, no positions kept": 1.05,
     "copy / replicaof disk": 1.4,
     "copy by psync / replicaof disk": 1.05,
     "copy by psync / replicaof diskless": 1.6,

@@ -23,16 +23,23 @@ from transfer.model.endpoint import Address
 from transfer.model.errors import WayError
 
 COMMAND = (sys.executable, "-m", "transfer")
+UNTRAILED = (sys.executable, "-m", "transfer.bench.untrailed")
 _CHANGED_MEANWHILE = 7
 _SECRETS = ("TRANSFER_SOURCE_PASSWORD", "TRANSFER_TARGET_PASSWORD")
 
 
 async def copy(
-    source: Address, target: Address, *, verify: str = "none", pace: str = "max", more: tuple[str, ...] = ()
+    source: Address,
+    target: Address,
+    *,
+    verify: str = "none",
+    pace: str = "max",
+    more: tuple[str, ...] = (),
+    command: tuple[str, ...] = COMMAND,
 ) -> Row:
     """`transfer copy`; with *verify* the row has `verify_s` too."""
     words = ["copy", url_of(source), url_of(target), "--verify", verify, "--yes", *more]
-    result, ran = await _result([*words, *await pace_words(pace)], source, target)
+    result, ran = await _result([*words, *await pace_words(pace)], source, target, command=command)
     row = _moved(result, ran)
     if verify != "none":
         row["verify_s"] = result["verify"]["seconds"]
@@ -100,12 +107,12 @@ def knows_pace() -> bool:
     return "--pace" in done.stdout
 
 
-async def _result(words: list[str], *places: Address) -> tuple[dict[str, Any], Ran]:
+async def _result(words: list[str], *places: Address, command: tuple[str, ...] = COMMAND) -> tuple[dict[str, Any], Ran]:
     """The result line. 7 (keys changed meanwhile) is an answer too: users write while latency is measured."""
     names = _SECRETS if len(places) > 1 else _SECRETS[:1] if words[0] != "import" else _SECRETS[1:]
     given = {name: place.password.reveal() for name, place in zip(names, places, strict=False) if place.password}
     with tempfile.TemporaryDirectory() as state:
-        full = [*COMMAND, *words, "--json", "--quiet", "--state", str(Path(state))]
+        full = [*command, *words, "--json", "--quiet", "--state", str(Path(state))]
         ran = await run(full, environment=python_environment(**given))
     if ran.exit not in (0, _CHANGED_MEANWHILE):
         raise WayError(f"transfer {words[0]}: {ran.complaint}", exit=ran.exit)

@@ -81,6 +81,7 @@ _ALL = (
         "copy", "How long does a copy take beside the peers, and what does it cost both servers?", 1_000_000, 3,
         (
             "copy / migrate", "copy wall / migrate", "copy / migrate, names known", "copy / replicaof disk",
+            "copy / copy, no positions kept",
             "copy / replicaof diskless", "copy / redis-py pipelines", "copy / redis-py loop",
             "copy / redis-shake scan", "copy / redis-shake scan, by its ratio to migrate elsewhere", "copy / rdb-cli",
             "copy / gunyu", "engine CPU, copy / redis-py pipelines", "peak RSS of the copy, MiB",

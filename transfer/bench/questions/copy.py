@@ -29,6 +29,7 @@ _PART_FROM_KEYS = 100_000
 _SHAKE_BY_MIGRATE = 16.3 / 13.6
 """RedisShake 4.2, scan, COUNT 1000, beside MIGRATE in batches of 1000: measured in one run on 2 other cores."""
 
+UNTRAILED = "copy, no positions kept"
 NOT_ON_PATH = "not on PATH"
 
 
@@ -68,6 +69,7 @@ def _ways(pair: Pair, asked: Asked, folder: Path, skipped: dict[str, str]) -> li
     return [
         Way("copy", partial(ours.copy, here, there), ours=True),
         Way("copy + verify", partial(ours.copy, here, there, verify="full"), ours=True),
+        Way(UNTRAILED, partial(ours.copy, here, there, command=ours.UNTRAILED), ours=True),
         Way("copy by psync", partial(ours.copy_psync, pair.source, there), ours=True),
         Way("migrate", partial(peers.script, "migrate", here, there)),
         Way("replicaof disk", partial(peers.replicaof, pair.source, pair.target, "disabled")),
@@ -108,6 +110,7 @@ async def answer(taken: Taken, pair: Pair) -> Answer:
     verified = median.get("copy + verify", {})
     pairs = {
         "copy / migrate": by("migrate"),
+        f"copy / {UNTRAILED}": by(UNTRAILED),
         "copy wall / migrate": _apart(median, "copy", "wall_s", "migrate", "seconds"),
         "copy / migrate, names known": _apart(median, "copy", "seconds", "migrate", "names_known_s"),
         "copy / redis-shake scan, by its ratio to migrate elsewhere": shake and shake / _SHAKE_BY_MIGRATE,

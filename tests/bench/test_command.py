@@ -91,8 +91,8 @@ async def test_the_copy_is_timed_beside_every_peer_that_is_here(tmp_path: Path) 
     found = await _found(tmp_path, *words, PATH=str(tmp_path))
 
     assert list(found["median"]) == [
-        "copy", "copy + verify", "copy by psync", "migrate", "replicaof disk", "replicaof diskless",
-        "redis-py pipelines", "redis-py loop",
+        "copy", "copy + verify", "copy, no positions kept", "copy by psync", "migrate", "replicaof disk",
+        "replicaof diskless", "redis-py pipelines", "redis-py loop",
     ]  # fmt: skip
     programs = ("redis-cli --rdb (export)", "redis-cli --pipe (import)", "redis-shake scan", "rdb-cli", "gunyu")
     assert found["skipped"] == dict.fromkeys(programs, "not on PATH")

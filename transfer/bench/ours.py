@@ -23,7 +23,7 @@ from transfer.model.endpoint import Address
 from transfer.model.errors import WayError
 
 COMMAND = (sys.executable, "-m", "transfer")
-UNTRAILED = (sys.executable, "-m", "transfer.bench.untrailed")
+UNTRAILED = (sys.executable, "-m", "transfer.cli.untrailed")
 _CHANGED_MEANWHILE = 7
 _SECRETS = ("TRANSFER_SOURCE_PASSWORD", "TRANSFER_TARGET_PASSWORD")
 

@@ -1,6 +1,6 @@
 """The command without what it keeps of its positions: what is measured beside it is what those cost.
 
-    python -m transfer.bench.untrailed copy SRC DST ...
+    python -m transfer.cli.untrailed copy SRC DST ...
 
 A copy that dies here begins anew. Nothing else is for that.
 """
